@@ -1,0 +1,1 @@
+"""The compiler: from a checked program to IR, through passes, to code."""

@@ -1,0 +1,1 @@
+"""Back ends: the reference interpreter, PyTorch source and ONNX."""

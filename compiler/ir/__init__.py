@@ -1,0 +1,1 @@
+"""The intermediate representation: a module of small functions over named axes."""

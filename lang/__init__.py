@@ -1,0 +1,1 @@
+"""The language: from `.llm` text to a checked program."""

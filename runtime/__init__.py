@@ -1,0 +1,1 @@
+"""The runtime: tokenizers, data, training, checkpoints and generation."""
