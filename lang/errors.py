@@ -268,3 +268,530 @@ def one_of(words: Sequence[str], last: str = "or") -> str:
 def shorten(text: str, limit: int = 40) -> str:
     """`text`, cut to `limit` characters so that a message stays readable."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# ------------------------------------------------------------------ E02xx: names
+
+
+@code("E0201", "unknown name")
+def unknown_name(name: str, candidates: Sequence[str], span: Span) -> Diagnostic:
+    return finding(f"nothing here is called `{name}`", span, "unknown name", help=did_you_mean(name, candidates))
+
+
+@code("E0202", "name declared twice")
+def duplicate_name(name: str, span: Span, first: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` is declared twice", span, "declared again here", labels=(Label(first, "first declared here"),),
+        help=("give one of them another name",),
+    )
+
+
+@code("E0203", "unknown module")
+def no_such_module(name: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"there is no file for `use {name}`", span, "not beside this file and not in the standard library",
+        help=did_you_mean(name, known) or (f"the standard library has: {', '.join(known)}",),
+    )
+
+
+@code("E0204", "name not in module")
+def not_in_module(name: str, module: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"`{module}` declares no `{name}`", span, "asked for here",
+        help=did_you_mean(name, known) or (f"it declares: {', '.join(known)}",),
+    )
+
+
+@code("E0205", "wrong kind of thing")
+def wrong_kind(what: str, wanted: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
+    return finding(f"{wanted} is needed here, this is {what}", span, what, help=help)
+
+
+@code("E0206", "no such part")
+def no_such_part(name: str, owner: str, candidates: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"{owner} has no `{name}`", span, "no such part",
+        help=did_you_mean(name, candidates) or ((f"it has: {', '.join(candidates)}",) if candidates else ()),
+    )
+
+
+@code("E0207", "no such model or recipe")
+def no_such_item(kind: str, name: str, path: str, candidates: Sequence[str]) -> Diagnostic:
+    return finding(
+        f"`{path}` has no {kind} `{name}`",
+        help=did_you_mean(name, candidates) or ((f"it has: {', '.join(candidates)}",) if candidates else ()),
+    )
+
+
+@code("E0208", "module found twice")
+def module_twice(name: str, path: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` means two files: `{path}` and one of the standard library", span, "which of them?",
+        help=(f"rename `{path}`",),
+    )
+
+
+@code("E0209", "unreadable file")
+def unreadable(path: str, reason: str) -> Diagnostic:
+    return finding(f"cannot read `{path}`: {reason}", help=("give the path of a `.llm` file",))
+
+
+@code("E0210", "not UTF-8")
+def not_utf8(path: str, offset: int) -> Diagnostic:
+    return finding(f"`{path}` is not UTF-8 text (byte {offset})", help=("a `.llm` file is UTF-8 text",))
+
+
+# ------------------------------------------------------------------ E03xx: axes and types
+
+
+@code("E0301", "sizes differ")
+def sizes_differ(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "sizes differ", labels=labels, help=(help,) if help else ())
+
+
+@code("E0302", "wrong element type")
+def wrong_dtype(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "here", labels=labels, help=(help,) if help else ())
+
+
+@code("E0303", "axis twice")
+def axis_twice(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "here", labels=labels, help=(help or "rename one of them: `rename(x, D -> E)`",))
+
+
+@code("E0304", "number out of range")
+def out_of_range(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "here", labels=labels, help=(help,) if help else ())
+
+
+@code("E0305", "axis without a name")
+def nameless_axis(size: str, span: Span) -> Diagnostic:
+    return finding(
+        f"an axis needs a name, `{size}` is only a size", span, "which axis?",
+        help=(f"declare it before: `dim F = {span.text}`, and write `F` here",),
+    )
+
+
+@code("E0306", "argument does not fit")
+def argument_mismatch(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "this argument", labels=labels, help=(help,) if help else ())
+
+
+@code("E0307", "result does not fit")
+def result_mismatch(found: str, declared: str, span: Span, declaration: Span) -> Diagnostic:
+    return finding(
+        f"the body gives {found}, the signature says {declared}", span, f"this is {found}",
+        labels=(Label(declaration, "declared here"),),
+    )
+
+
+@code("E0308", "wrong arguments")
+def wrong_arguments(message: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
+    return finding(message, span, "in this call", help=help)
+
+
+@code("E0309", "a static value is needed")
+def not_static(what: str, span: Span) -> Diagnostic:
+    return finding(
+        f"{what} must be known when the model is compiled, this is a tensor", span, "depends on the input",
+        help=("use a parameter of the block, a `dim` or a literal",),
+    )
+
+
+@code("E0310", "not possible in a scan")
+def not_in_scan(what: str, span: Span) -> Diagnostic:
+    return finding(
+        f"{what} cannot stand inside a `scan`", span, "here",
+        help=("compute it for all positions before the scan and use its name inside",),
+    )
+
+
+@code("E0311", "length not known")
+def length_unknown(name: str, span: Span) -> Diagnostic:
+    return finding(
+        f"the length of `{name}` is not known when the model is compiled", span, "used as a number",
+        help=("what depends on the length of the text would change while it grows; use `position(..)` instead",),
+    )
+
+
+@code("E0312", "not an axis")
+def not_an_axis(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+    return finding(message, span, "here", labels=labels, help=(help,) if help else ())
+
+
+@code("E0313", "layer changes its type")
+def layer_changes_type(found: str, wanted: str, span: Span) -> Diagnostic:
+    return finding(
+        f"a repeated layer must give back what it takes: it takes {wanted} and gives {found}", span, "this layer",
+        help=("the result of layer i is the first argument of layer i + 1",),
+    )
+
+
+# ------------------------------------------------------------------ E04xx: sizes and limits
+
+
+@code("E0401", "division is not exact")
+def inexact_division(expression: str, values: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{expression}` does not come out whole: {values}", span, "not a whole number",
+        help=("sizes are whole numbers; change one of them, or write a real number (`2.0`) for a real quotient",),
+    )
+
+
+@code("E0402", "requirement not met")
+def requirement_failed(text: str, values: str, span: Span) -> Diagnostic:
+    return finding(f"`require {text}` does not hold: {values}", span, "this is false")
+
+
+@code("E0403", "too large")
+def too_large(what: str, limit: str, span: Span | None) -> Diagnostic:
+    return finding(f"{what} is more than Weft will build", span, "too large", notes=(f"the limit is {limit}",))
+
+
+@code("E0404", "too much to elaborate")
+def too_much_work(span: Span | None) -> Diagnostic:
+    return finding(
+        "this program unfolds into too much to compile", span, "given up while elaborating this",
+        help=("layers that do not mention the index of their `repeat` are elaborated once, whatever their number",),
+    )
+
+
+@code("E0405", "a size must be positive")
+def not_positive(what: str, value: str, span: Span) -> Diagnostic:
+    return finding(f"{what} is {value}; it must be a whole number of at least 1", span, "not a size")
+
+
+# ------------------------------------------------------------------ E06xx: components, overrides, interfaces
+
+
+@code("E0601", "override names nothing")
+def unknown_override(path: str, name: str, owner: str, candidates: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"`{path}` cannot be set: {owner} has no `{name}`", span, "sets nothing",
+        help=did_you_mean(name, candidates) or (f"it has: {', '.join(candidates)}",),
+    )
+
+
+@code("E0602", "interface not met")
+def interface_unmet(interface: str, slot: str, reason: str, span: Span, declaration: Span) -> Diagnostic:
+    return finding(
+        f"`{slot}` must be a `{interface}`: {reason}", span, f"not a `{interface}`",
+        labels=(Label(declaration, f"`{slot}` is declared here"),),
+    )
+
+
+@code("E0603", "definition in a circle")
+def circular(name: str, span: Span) -> Diagnostic:
+    return finding(f"the value of `{name}` depends on itself", span, "asks for itself")
+
+
+@code("E0604", "parameter does not fit")
+def parameter_mismatch(name: str, wanted: str, found: str, span: Span) -> Diagnostic:
+    return finding(f"`{name}` must be {wanted}, this is {found}", span, found)
+
+
+@code("E0605", "missing parameter")
+def missing_parameter(name: str, owner: str, span: Span) -> Diagnostic:
+    return finding(f"`{owner}` needs a value for `{name}`", span, f"`{name}` is not given")
+
+
+@code("E0606", "recursion")
+def recursion(name: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` uses itself", span, "used again inside of itself",
+        help=("write layers one after another with `repeat`",),
+    )
+
+
+@code("E0607", "model without forward")
+def no_forward(name: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` has no method `forward` with types", span, "this model",
+        help=("write `forward(tokens: int[B, T]) -> [B, T, V] { .. }`",),
+    )
+
+
+# ------------------------------------------------------------------ E07xx: recipes and checkpoints
+
+
+@code("E0701", "unknown setting")
+def unknown_setting(name: str, place: str, known: Sequence[str], span: Span) -> Diagnostic:
+    """`place` in words: "a stage", "`precision`"."""
+    advice = f"the settings of {place} are {one_of(known, 'and')}"
+    return finding(f"`{name}` is not a setting of {place}", span, "unknown", help=(*did_you_mean(name, known), advice))
+
+
+@code("E0702", "setting given twice")
+def setting_twice(name: str, span: Span, first: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` is given twice", span, "given again here", labels=(Label(first, "first given here"),), help=("remove one",)
+    )
+
+
+@code("E0703", "unknown part of a recipe")
+def unknown_form(name: str, kind: str, known: Sequence[str], span: Span) -> Diagnostic:
+    """`kind` in words: "an optimizer", "a source of data"."""
+    advice = f"known here: {one_of(known, 'and')}"
+    return finding(f"`{name}` is not {kind}", span, f"{kind} expected", help=(*did_you_mean(name, known), advice))
+
+
+@code("E0704", "unknown argument of a recipe's part")
+def unknown_argument(name: str, function: str, known: Sequence[str], span: Span) -> Diagnostic:
+    takes = f"`{function}` takes {one_of(known, 'and')}" if known else f"`{function}` takes no arguments"
+    return finding(f"`{function}` has no argument `{name}`", span, "unknown", help=(*did_you_mean(name, known), takes))
+
+
+@code("E0705", "wrong arguments of a recipe's part")
+def wrong_arguments(function: str, reason: str, label: str, example: str, span: Span) -> Diagnostic:
+    return finding(f"`{function}` {reason}", span, label, help=(f"for example `{example}`",))
+
+
+@code("E0706", "wrong kind of value in a recipe")
+def wrong_value(name: str, expected: str, found: str, example: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` must be {expected}, not {found}", span, f"{expected} expected", help=(f"for example `{example}`",)
+    )
+
+
+@code("E0707", "wrong unit")
+def wrong_unit(name: str, units: Sequence[str], written: str, span: Span) -> Diagnostic:
+    """`written` is the number as it was written, without its unit."""
+    return finding(
+        f"`{name}` is measured in {one_of(units)}",
+        span,
+        "no such unit here" if span.text != written else "no unit",
+        help=(f"write `{written} {units[0]}`",),
+    )
+
+
+@code("E0708", "value out of range")
+def out_of_range(name: str, value: str, bounds: str, span: Span) -> Diagnostic:
+    return finding(f"`{name}` must be {bounds}", span, f"this is {value}", help=())
+
+
+@code("E0709", "unknown choice")
+def unknown_choice(word: str, name: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"`{shorten(word)}` is not a choice for `{name}`",
+        span,
+        "unknown",
+        help=(*did_you_mean(word, known), f"the choices are {one_of(known, 'and')}"),
+    )
+
+
+@code("E0710", "stage given twice")
+def stage_twice(name: str, span: Span, first: Span) -> Diagnostic:
+    return finding(
+        f"there are two stages `{name}`",
+        span,
+        "second",
+        labels=(Label(first, "first"),),
+        help=("every stage of a recipe has a name of its own",),
+    )
+
+
+@code("E0711", "unknown stage")
+def unknown_stage(name: str, earlier: Sequence[str], later: bool, span: Span) -> Diagnostic:
+    """`later` says that the stage exists but does not stand before this one."""
+    listed = f"the stages before this one are {one_of(earlier, 'and')}" if earlier else "this is the first stage"
+    title = f"stage `{name}` does not come before this one" if later else f"there is no stage `{name}`"
+    return finding(title, span, "must be an earlier stage", help=(*did_you_mean(name, earlier), listed))
+
+
+@code("E0712", "missing setting")
+def missing_setting(name: str, place: str, example: str, span: Span) -> Diagnostic:
+    return finding(f"{place} has no `{name}`", span, f"`{name}` is missing", help=(f"add it: `{example}`",))
+
+
+@code("E0713", "data in the wrong order")
+def wrong_pipeline(title: str, label: str, advice: str, span: Span) -> Diagnostic:
+    return finding(title, span, label, help=(advice,))
+
+
+@code("E0714", "malformed loss")
+def wrong_loss(title: str, label: str, span: Span) -> Diagnostic:
+    return finding(
+        title, span, label, help=("a loss is one objective and weighted penalties: `next_token() + 0.01 * balance`",)
+    )
+
+
+@code("E0715", "unknown penalty")
+def unknown_penalty(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
+    advice = f"the penalties of `{model}` are {one_of(known, 'and')}"
+    return finding(
+        f"`{model}` has no penalty `{name}`", span, "no such penalty", help=(*did_you_mean(name, known), advice)
+    )
+
+
+@code("E0716", "penalty without effect")
+def idle_penalty(name: str, model: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{model}` has no penalties, so `{name}` adds nothing",
+        span,
+        "always 0",
+        help=("keep it when this recipe also trains other models; else remove it",),
+        severity="warning",
+    )
+
+
+@code("E0717", "selector that matches nothing")
+def selects_nothing(selector: str, model: str, advice: Sequence[str], span: Span) -> Diagnostic:
+    return finding(f"`{selector}` matches nothing in `{model}`", span, "matches nothing", help=advice)
+
+
+@code("E0718", "selection without a matrix")
+def selects_no_matrix(selector: str, verb: str, span: Span) -> Diagnostic:
+    """`verb`: "adapt" or "quantize"."""
+    return finding(
+        f"nothing in `{selector}` can be used to {verb}",
+        span,
+        "no weight with two or more axes",
+        help=("select linear maps, such as `blocks.attn.*` or `all Linear`",),
+    )
+
+
+@code("E0719", "schedule longer than the run")
+def schedule_too_long(needed: int, steps: int, span: Span, budget: Span) -> Diagnostic:
+    return finding(
+        f"the schedule needs {needed:,} steps, but the run has {steps:,}",
+        span,
+        f"{needed:,} steps",
+        labels=(Label(budget, f"{steps:,} steps"),),
+        help=("shorten the warm-up or the decay, or raise the budget",),
+    )
+
+
+@code("E0720", "batch that cannot be cut evenly")
+def uneven_batch(title: str, label: str, advice: str, span: Span) -> Diagnostic:
+    return finding(title, span, label, help=(advice,))
+
+
+@code("E0721", "tokenizer larger than the model")
+def vocabulary_too_large(vocab: int, model: str, size: int, span: Span) -> Diagnostic:
+    return finding(
+        f"the tokenizer has {vocab:,} tokens, but `{model}` knows only {size:,}",
+        span,
+        f"{vocab:,} tokens",
+        help=(f"use a vocabulary of at most {size:,}, or give the model a larger `V`",),
+    )
+
+
+@code("E0722", "axis that cannot be sharded")
+def unknown_shard_axis(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` is not an axis of `{model}`",
+        span,
+        "no such axis",
+        help=(*did_you_mean(name, known), f"its axes are {one_of(known, 'and')}"),
+    )
+
+
+@code("E0723", "objective and data do not fit")
+def objective_misfit(objective: str, needs: str, found: str, span: Span, data: Span) -> Diagnostic:
+    return finding(
+        f"`{objective}` needs {needs}",
+        span,
+        f"needs {needs}",
+        labels=(Label(data, f"this is {found}"),),
+        help=(f"read the data with {needs}, or choose another objective",),
+    )
+
+
+@code("E0724", "unknown composite in an expectation")
+def unknown_expectation(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
+    advice = (f"`{model}` uses {one_of(known, 'and')}",) if known else ()
+    return finding(
+        f"`{model}` does not use `{name}`", span, "nothing to expect", help=(*did_you_mean(name, known), *advice)
+    )
+
+
+@code("E0730", "unknown parameter in a checkpoint's config")
+def unknown_config_parameter(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` is not a parameter of `{model}`",
+        span,
+        "unknown",
+        help=(*did_you_mean(name, known), f"its parameters are {one_of(known, 'and')}"),
+    )
+
+
+@code("E0731", "config entry given twice")
+def config_twice(name: str, span: Span, first: Span) -> Diagnostic:
+    return finding(f"`{name}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",))
+
+
+@code("E0732", "config value that cannot be read")
+def wrong_config_value(found: str, span: Span) -> Diagnostic:
+    return finding(
+        f"a config value cannot be {found}",
+        span,
+        "a key of config.json expected",
+        help=("write the key (`D = hidden_size`), a number, or a product or quotient of both (`K = hidden_size / heads`)",),
+    )
+
+
+@code("E0733", "checkpoint weight that the model lacks")
+def unknown_weight(path: str, model: str, advice: Sequence[str], span: Span) -> Diagnostic:
+    return finding(f"`{model}` has no weight `{path}`", span, "no such weight", help=advice)
+
+
+@code("E0734", "model weight that the checkpoint lacks")
+def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic:
+    shown = [f"`{p}`" for p in paths[:8]]
+    rest = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
+    return finding(
+        f"{len(paths)} weight{'s' if len(paths) != 1 else ''} of `{model}` {'are' if len(paths) != 1 else 'is'} not mapped",
+        span,
+        "incomplete",
+        notes=(f"missing: {', '.join(shown)}{rest}",),
+        help=("give every weight of the model a line in `weights`",),
+    )
+
+
+@code("E0735", "weight mapped twice")
+def weight_twice(what: str, span: Span, first: Span) -> Diagnostic:
+    """`what` is a path of the model or the name of a stored tensor."""
+    return finding(f"`{what}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",))
+
+
+@code("E0736", "layout that does not fit its weight")
+def wrong_layout(path: str, axes: Sequence[str], reason: str, span: Span) -> Diagnostic:
+    return finding(
+        f"the layout of `{path}` {reason}",
+        span,
+        f"the weight is [{', '.join(axes)}]",
+        help=("a layout names every axis of the weight once; `(G R K)` packs several into one, slowest first",),
+    )
+
+
+@code("E0737", "placeholder that does not fit")
+def wrong_placeholder(title: str, label: str, advice: str, span: Span) -> Diagnostic:
+    return finding(title, span, label, help=(advice,))
+
+
+# ------------------------------------------------------------------ E08xx: rules, passes, IR text
+
+
+@code("E0801", "inconsistent module")
+def inconsistent_module(name: str, problems: Sequence[str], after: str = "") -> Diagnostic:
+    """A fault of a pass, a rule or a hand-written module, never of a spec."""
+    shown = [*problems[:20], *([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])]
+    return finding(
+        f"the module `{name}` is inconsistent" + (f" after the pass `{after}`" if after else ""),
+        notes=shown,
+        help=("this is a fault of whatever built or changed the module; run `weft show --ir` on the step before",),
+    )
+
+
+@code("E0802", "IR text that cannot be read")
+def ir_text(span: Span, expected: str) -> Diagnostic:
+    found = f"`{shorten(span.text)}`" if span.text.strip() else "the end of a line" if span.text else "the end of the text"
+    return finding(f"expected {expected}, found {found}", span, "the text of a module cannot be read from here on")
+
+
+@code("E0803", "IR value that cannot be written")
+def unprintable(kind: str) -> Diagnostic:
+    return finding(
+        f"an attribute holds a `{kind}`, which the text form has no way to write",
+        help=("attributes hold numbers, names, axes, types, sizes, instances, initialisers and tuples of these",),
+    )

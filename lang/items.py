@@ -50,7 +50,7 @@ def split(tokens: tuple[Token, ...], text: str) -> tuple[Chunk, ...]:
             names = i + 1 < len(tokens) and tokens[i + 1].type in ("NAME", "STRING")
             if known:
                 begins = depth == 0 or (at_margin and names)
-            elif depth == 0 and at_margin and token.type not in _CLOSERS and not _goes_on(previous, token):
+            elif depth == 0 and at_margin and not _goes_on(previous, token):
                 begins = not starts or starts[-1][1] or opened
         begins = begins or not starts
         if begins:
@@ -72,4 +72,6 @@ def split(tokens: tuple[Token, ...], text: str) -> tuple[Chunk, ...]:
 
 
 def _goes_on(previous: Token | None, token: Token) -> bool:
+    if token.type in _OPENERS or token.type in _CLOSERS:
+        return True
     return previous is not None and (previous.value in INFIX_AFTER or token.value in INFIX_BEFORE)

@@ -16,6 +16,8 @@ MAX_BRACKETS = 100
 _CLOSER = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
 _OPENER = {"RPAR": "LPAR", "RSQB": "LSQB", "RBRACE": "LBRACE"}
 
+_BRACED = frozenset(("if", "else", "repeat", "scan", "with"))
+
 
 def lay_out(chunk: Chunk, source: Source) -> tuple[Token, ...] | Diagnostic:
     """The chunk's tokens with `_NL` where a line end ends a statement, or what is wrong with its brackets."""
@@ -33,6 +35,8 @@ def lay_out(chunk: Chunk, source: Source) -> tuple[Token, ...] | Diagnostic:
             if _ends_statement(kept, token, tokens[i + 1] if i + 1 < len(tokens) else None, stack):
                 kept.append(Token("_NL", "\n", newline.start_pos, end_pos=newline.end_pos))
         if token.type in _CLOSER:
+            if token.type == "LBRACE" and stack and stack[-1].type != "LBRACE" and _opens_a_head(kept, stack):
+                return _unclosed(stack[-1], _span(source, token), "`{`", source)
             stack.append(token)
             if len(stack) > MAX_BRACKETS:
                 return errors.too_deep(_span(source, token), "brackets", MAX_BRACKETS)
@@ -57,6 +61,14 @@ def lay_out(chunk: Chunk, source: Source) -> tuple[Token, ...] | Diagnostic:
         found = f"`{chunk.following.value}`" if chunk.following is not None else "the end of the file"
         return _unclosed(opener, after, found, source)
     return tuple(kept)
+
+
+def _opens_a_head(kept: list[Token], stack: list[Token]) -> bool:
+    """True for the `{` of `block A(D: dim {`: the first bracket of an item is still open, and no `if` or the like."""
+    if len(stack) != 1:
+        return False
+    opened = max(i for i, token in enumerate(kept) if token is stack[0])
+    return not any(token.value in _BRACED for token in kept[opened:])
 
 
 def _unclosed(opener: Token, at: Span, found: str, source: Source) -> Diagnostic:

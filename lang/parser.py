@@ -17,7 +17,7 @@ from .layout import lay_out
 from .scanner import Comment, Scan, scan
 from .source import Source, Span
 from .unexpected import explain_unexpected
-from .words import ITEMS, RESERVED, UNITS, refusal
+from .words import FOREIGN, ITEMS, RESERVED, UNITS, refusal
 
 MAX_CHARACTERS = 1_000_000
 """A file may have this many characters."""
@@ -135,28 +135,19 @@ def _classified(word: Token, following: Token | None, choices: object) -> Token:
 
 
 def _refused(token: Token, reason: str, source: Source) -> Diagnostic:
-    from .words import FOREIGN
-
     advice = FOREIGN.get(token.value, f"choose another name, such as `{token.value.strip('_') or 'value'}_`")
     return errors.forbidden_name(Span(source, token.start_pos or 0, token.end_pos or 0), reason, (advice,))
 
 
 def _docs(comments: tuple[Comment, ...], source: Source) -> dict[int, str]:
     """Line number of an item -> the `##` comments that stand directly above it."""
-    docs: dict[int, str] = {}
-    lines: list[str] = []
-    last = 0
+    runs: list[list[Comment]] = []
     for comment in comments:
-        if not (comment.alone and comment.text.startswith("##")):
-            continue
-        line = comment.span.line
-        if line != last + 1:
-            lines = []
-        lines.append(comment.text[2:].removeprefix(" "))
-        docs.pop(line, None)
-        docs[line + 1] = "\n".join(lines)
-        last = line
-    return docs
+        if comment.alone and comment.text.startswith("##"):
+            if not runs or comment.span.line != runs[-1][-1].span.line + 1:
+                runs.append([])
+            runs[-1].append(comment)
+    return {run[-1].span.line + 1: "\n".join(c.text[2:].removeprefix(" ") for c in run) for run in runs}
 
 
 def _capped(problems: list[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -164,7 +155,8 @@ def _capped(problems: list[Diagnostic]) -> tuple[Diagnostic, ...]:
         return tuple(problems)
     rest = len(problems) - MAX_PROBLEMS
     last = problems[MAX_PROBLEMS - 1]
-    return (*problems[: MAX_PROBLEMS - 1], replace(last, notes=(*last.notes, f"{rest} more problems are not shown")))
+    note = f"{rest} more are not shown"
+    return (*problems[: MAX_PROBLEMS - 1], replace(last, notes=(*last.notes, note)))
 
 
 __all__ = ["MAX_CHARACTERS", "Scan", "parse", "parse_expression"]

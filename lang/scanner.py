@@ -18,6 +18,7 @@ MAX_DIGITS = 30
 
 _HIDDEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\x85\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _WORD = re.compile(r"\w+")
+_QUOTED = re.compile("[“”„«»‘’'][^“”„«»‘’'\n]*[“”„«»‘’']")
 _ESCAPE = re.compile(r'\\[^nt"\\]')
 
 
@@ -108,6 +109,9 @@ def _stray_end(text: str, position: int) -> int:
         return len(text) if end < 0 else end
     if text.startswith(("&&", "||"), position):
         return position + 2
+    quoted = _QUOTED.match(text, position)
+    if quoted is not None:
+        return quoted.end()
     word = _WORD.match(text, position)
     return word.end() if word else position + 1
 
@@ -121,6 +125,8 @@ def _stray(span: Span, tokens: list[Token]) -> Diagnostic:
     odd = next((c for c in shown if not c.isascii()), shown[0])
     at = span.start + shown.index(odd)
     advice, replacement = advice_for(odd if not shown.isascii() else shown)
+    if _QUOTED.fullmatch(shown):
+        return errors.unknown_character(span, described(odd), advice, f'"{shown[1:-1]}"')
     if len(shown) > 1 and not shown.isascii():
         advice = (*advice, "names are made of the letters a-z and A-Z, digits and `_`")
     return errors.unknown_character(

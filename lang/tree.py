@@ -100,6 +100,11 @@ class Where(Tree):
 
 
 @dataclass(frozen=True)
+class Rest(Tree):
+    """`..`: any leading axes in a type; all axes not named otherwise as an argument (`mean(x, ..)`)."""
+
+
+@dataclass(frozen=True)
 class Weighted(Tree):
     """`text("a.txt") = 0.7`: a value and its share; only as an argument of a call such as `mix`."""
 
@@ -176,7 +181,7 @@ class With(Tree):
 
 
 Expression = (
-    Name | Number | Quantity | String | Boolean | Unary | Binary | Call | AxisMap | Where | Weighted
+    Name | Number | Quantity | String | Boolean | Unary | Binary | Call | AxisMap | Where | Rest | Weighted
     | Attribute | Tuple | If | Repeat | Stack | Scan | With
 )
 
@@ -225,11 +230,6 @@ class Body(Tree):
 
 
 # ------------------------------------------------------------------ types
-
-
-@dataclass(frozen=True)
-class Rest(Tree):
-    """`..`: any leading axes."""
 
 
 @dataclass(frozen=True)

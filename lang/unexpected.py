@@ -8,6 +8,7 @@ from lark.lexer import Token
 from . import errors
 from .diagnostics import Diagnostic
 from .grammar import grammar
+from .nearest import nearest
 from .source import Source, Span
 from .words import FOREIGN, RESERVED, UNITS
 
@@ -28,7 +29,7 @@ def explain_unexpected(
     if special is not None:
         return special
     wanted = _in_words(expected)
-    return errors.unexpected(span, _found_in_words(found), wanted, _label(found, wanted), _advice(before, found, expected))
+    return errors.unexpected(span, _found_in_words(found), wanted, _label(found, wanted), _advice(fed, found, expected))
 
 
 def _accepted(fed: list[Token], start: str) -> frozenset[str]:
@@ -56,8 +57,9 @@ def _special(
         return errors.reserved_word(span, "a name")
     if expected == {"ELSE"}:
         begins = _last_open_if(fed)
-        return errors.missing_else(span, _span(begins, source) if begins else span)
-    if before is not None and before.type == "NUMBER" and found.type == "NAME" and "UNIT" in expected:
+        behind = Span(source, fed[-1].end_pos or 0, (fed[-1].end_pos or 0) + 1)
+        return errors.missing_else(behind, _span(begins, source) if begins else span)
+    if "UNIT" in expected and found.type == "NAME" and nearest(found.value, UNITS) is not None:
         return errors.unknown_unit(span, UNITS)
     if found.type == "COLON" and "EQUAL" in expected:
         return errors.wrong_sign(span, "=", "a value is given with `=`; `:` stands before a type")
@@ -120,8 +122,8 @@ def _in_words(expected: frozenset[str]) -> str:
     if len(rest & _STARTS) >= 6:
         words.append("an expression")
         rest -= _STARTS
-    if "EQUAL" in rest and rest & _OPERATORS and "RPAR" not in rest:
-        rest -= {"EQUAL", "COMMA"}
+    if "EQUAL" in rest and rest & _OPERATORS:
+        rest -= {"EQUAL"} if "RPAR" in rest else {"EQUAL", "COMMA"}
     closers = [t for t in ("COMMA", "RPAR", "RSQB", "RBRACE", "LBRACE", "ELSE", "OF", "EQUAL") if t in rest]
     if len(rest & _OPERATORS) >= 4:
         rest -= _OPERATORS | _AFTER_VALUE
@@ -154,9 +156,22 @@ def _label(found: Token, wanted: str) -> str:
     return f"expected {wanted}" if len(wanted) <= 40 else "not expected here"
 
 
-def _advice(before: Token | None, found: Token, expected: frozenset[str]) -> tuple[str, ...]:
-    if before is not None and before.value in FOREIGN:
+def _misspelt_keyword(tokens: list[Token]) -> tuple[str, ...]:
+    """Help when the line begins with a word like a keyword, followed by a name (`stge pretrain {`)."""
+    begins = max((i + 1 for i, t in enumerate(tokens[:-1]) if t.type in ("_NL", "LBRACE")), default=0)
+    line = tokens[begins : begins + 2]
+    if len(line) < 2 or line[0].type != "NAME" or line[1].type not in ("NAME", "NUMBER", "STRING"):
+        return ()
+    return errors.did_you_mean(line[0].value, [k for k in grammar().keywords if len(k) > 2 and k != line[0].value])
+
+
+def _advice(fed: list[Token], found: Token, expected: frozenset[str]) -> tuple[str, ...]:
+    before = fed[-1] if fed else None
+    if before is not None and before.type == "NAME" and before.value in FOREIGN:
         return (FOREIGN[before.value],)
+    misspelt = _misspelt_keyword([*fed, found])
+    if misspelt:
+        return misspelt
     if found.value in FOREIGN and found.type == "NAME":
         return (FOREIGN[found.value],)
     if found.type == "DEEP" or (found.type == "STAR" and before is not None and before.type == "STAR"):

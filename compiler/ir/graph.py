@@ -17,11 +17,15 @@ from ...lang.source import Span
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a node came from: a span of the spec, or the rule or pass that made it and what it replaced."""
+    """Where a node came from: a span of the spec, or the rule or pass that made it and what it replaced.
+
+    `name` is what the spec calls its value (`keys = ..`), "" when it has no name there.
+    """
 
     span: Span | None = None
     maker: str = ""
     parents: tuple[Origin, ...] = ()
+    name: str = ""
 
     def __str__(self) -> str:
         if self.maker:
@@ -94,9 +98,16 @@ class Graph:
         key = (op, operands, attrs, types)
         if key in self._known:
             return self[self._known[key]].values
+        return self.insert(op, operands, attrs, types, origin)
+
+    def insert(
+        self, op: str, operands: tuple[Value, ...], attributes: tuple[tuple[str, Any], ...],
+        types: tuple[TensorType, ...], origin: Origin = NOWHERE,
+    ) -> tuple[Value, ...]:
+        """Add a node even when an equal one is here (text that is read back); attributes are sorted by name."""
         id, self._next = self._next, self._next + 1
-        node = Node(id, op, operands, attrs, types, origin)
-        self._known[key] = id
+        node = Node(id, op, operands, attributes, types, origin)
+        self._known.setdefault((op, operands, attributes, types), id)
         self.nx.add_node(id, node=node)
         self._link(node)
         return node.values

@@ -36,12 +36,13 @@ def callees(node: Node) -> tuple[str, ...]:
 def needs(module: Module) -> Mapping[str, Needs]:
     """The needs of every function of a module, callees included."""
     known: dict[str, Needs] = {}
-    for name in _callees_first(module):
+    for name in callees_first(module):
         known[name] = _needs(module.functions[name], known)
     return known
 
 
-def _callees_first(module: Module) -> tuple[str, ...]:
+def callees_first(module: Module) -> tuple[str, ...]:
+    """Names of all functions, each after those it calls."""
     order: dict[str, None] = {}
     waiting: list[tuple[str, bool]] = [(name, False) for name in reversed(list(module.functions))]
     while waiting:

@@ -1,0 +1,279 @@
+"""The meaning of a module: a plain float64 NumPy interpreter that every other back end is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...lang.axes import TensorType
+from ...lang.sizes import Size
+from ..ir.graph import Node, Value
+from ..ir.module import Function, Module, Path, State, join
+from ..ir.needs import needs
+from ..ir.ops import OPS
+from ..ir.primitive import Array, Frame, align
+from ..ir.tensor import DTYPE
+
+# Operations that only move, choose or count: they make no rounding error.
+EXACT = frozenset(
+    (
+        *("const", "input", "param", "state", "ambient", "index", "position", "rename", "split", "merge", "select"),
+        *("slice", "concat", "stack", "expand", "cast", "dropout", "shift", "append", "last", "take", "where"),
+        *("max", "min", "maximum", "minimum", "neg", "abs", "floor", "top", "argmax"),
+    )
+)
+
+
+class Outputs(NamedTuple):
+    """What a run gives: the entry's values, its penalties by name, and the states after the step by path of sites."""
+
+    values: tuple[Array, ...]
+    penalties: dict[str, float]
+    states: dict[str, Array]
+
+
+class Noise(NamedTuple):
+    """Monte-Carlo arithmetic: every result is multiplied by 1 + unit * xi, xi uniform in [-1, 1].
+
+    `unit` is half the spacing of floats at 1: 2**-24 for float32, 2**-9 for bfloat16 (Parker 1997).
+    """
+
+    unit: float
+    generator: np.random.Generator
+
+    def disturb(self, array: Array) -> Array:
+        return array * (1 + self.unit * self.generator.uniform(-1, 1, array.shape))
+
+
+def run(
+    module: Module,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    ambient: Mapping[str, Array] | None = None,
+    states: Mapping[str, Array] | None = None,
+    noise: Noise | tuple[float, np.random.Generator] | None = None,
+) -> Outputs:
+    """Run the entry of a module of any form in float64.
+
+    `weights` are keyed by parameter path, `inputs` by the entry's input names, `ambient` by name (see Module), `states`
+    by path of sites (`blocks.3.attn.keys`); a step without `states` starts at the first token. Sizes come from the
+    shapes. `noise` gives the error of a run in lower precision an estimate. Raises KeyError for a missing array and
+    ValueError for one whose shape does not fit.
+    """
+    ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
+    sizes = _entry_sizes(module, inputs, ambient, states)
+    stated = states is not None
+    if "step" in module.form:
+        sizes |= _past_sizes(module, sizes, ambient, states)
+        states = states if stated else initial_states(module, weights, sizes)
+        ambient.setdefault("past", np.asarray(sizes.get(past_symbol(module), 0)))
+    interpreter = _Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None)
+    entry = module.main
+    results = interpreter.invoke(entry, tuple(inputs[name] for name, _ in entry.inputs), (), ())
+    values = tuple(r for r, name in zip(results, entry.outputs, strict=True) if not name.startswith("penalty."))
+    penalties = {
+        name.removeprefix("penalty."): float(np.sum(r))
+        for r, name in zip(results, entry.outputs, strict=True)
+        if name.startswith("penalty.")
+    }
+    return Outputs(values, penalties, interpreter.updated)
+
+
+def past_symbol(module: Module) -> str:
+    """The size symbol of the tokens before the step."""
+    return "P"
+
+
+def initial_states(module: Module, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """The states before the first token; `sizes` binds the batch and every symbol but those of the past."""
+    result = {}
+    for path, state in needs(module)[module.entry].states:
+        if state.kind == "constant":
+            raise KeyError(f"state {join((*path, state.name))} comes from the prefill of the constants")
+        bound = {**dict.fromkeys(_symbols(state.type), 0), **sizes, **_empty(state)}
+        shape = tuple(a.size.evaluate(bound) for a in state.type.axes)
+        if isinstance(state.initial, str):
+            filler = module.functions[state.initial]
+            array = _Interpreter(module, weights, {}, {}, dict(bound), None).invoke(filler, (), (), ())[0]
+            value = np.broadcast_to(align(array, filler.output_types[0], state.type.axes), shape)
+        else:
+            value = np.full(shape, state.initial, DTYPE[state.type.dtype])
+        result[join((*path, state.name))] = value
+    return result
+
+
+def _empty(state: State) -> dict[str, int]:
+    """Nothing is remembered yet: the axis of a growing state has length 0."""
+    if state.kind not in ("grow", "ring") or state.axis is None:
+        return {}
+    return dict.fromkeys(state.type.axis(state.axis).size.symbols, 0)
+
+
+def _symbols(type: TensorType) -> list[str]:
+    return [s for axis in type.axes for s in axis.size.symbols]
+
+
+def _bind(sizes: dict[str, int], type: TensorType, array: Array, what: str) -> None:
+    """Learn size symbols from an array's shape, and check the sizes that are known."""
+    if len(type.axes) != array.ndim:
+        raise ValueError(f"{what} should be {type}, its shape is {array.shape}")
+    for axis, length in zip(type.axes, array.shape, strict=True):
+        if len(axis.size.symbols) == 1 and axis.size == Size.symbol(axis.size.symbols[0]):
+            known = sizes.setdefault(axis.size.symbols[0], length)
+        elif all(s in sizes for s in axis.size.symbols):
+            known = axis.size.evaluate(sizes)
+        else:
+            continue
+        if known != length:
+            raise ValueError(f"{what} should be {type} with `{axis.name}` = {known}, its shape is {array.shape}")
+
+
+def _entry_sizes(
+    module: Module, inputs: Mapping[str, Array], ambient: Mapping[str, Array], states: Mapping[str, Array] | None
+) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for name, type in module.main.inputs:
+        _bind(sizes, type, np.asarray(inputs[name]), f"input `{name}`")
+    if module.stream is not None and "full" in module.form:
+        sizes.setdefault(module.stream[1], sizes[module.stream[0]])
+    return sizes
+
+
+def _past_sizes(
+    module: Module, sizes: dict[str, int], ambient: Mapping[str, Array], states: Mapping[str, Array] | None
+) -> dict[str, int]:
+    """The lengths of the past: from the states, else from `past` or the history's length, else 0.
+
+    An `append` says how the sizes belong together: the axis of its result is its state's and the new tokens'.
+    """
+    found = dict(sizes)
+    past = past_symbol(module)
+    token, history = module.stream or ("", "")
+    if "past" in ambient:
+        found[past] = int(ambient["past"])
+    elif "history_valid" in ambient:
+        found[past] = int(ambient["history_valid"].shape[-1]) - sizes[token]
+    for path, state in needs(module)[module.entry].states if states is not None else ():
+        key = join((*path, state.name))
+        _bind(found, state.type, np.asarray((states or {})[key]), f"state `{key}`")
+    found.setdefault(past, 0)
+    found[history] = found[past] + sizes.get(token, 0)
+    for function in module.functions.values():
+        for node in function.graph.nodes():
+            if node.op == "append":
+                name, to = node["axis"], node["to"].size
+                before = function.graph.type(node.operands[0]).axis(name).size
+                new = function.graph.type(node.operands[1]).axis(name).size
+                found |= dict.fromkeys((s for s in before.symbols if s not in found), 0)
+                if len(to.symbols) == 1 and to.symbols[0] not in found:
+                    found[to.symbols[0]] = before.evaluate(found) + new.evaluate(found)
+    return found
+
+
+@dataclass
+class _Interpreter:
+    """One run: what every function may look at, and the states that were updated so far."""
+
+    module: Module
+    weights: Mapping[str, Array]
+    ambient: Mapping[str, Array]
+    states: Mapping[str, Array]
+    sizes: dict[str, int]
+    noise: Noise | None
+    updated: dict[str, Array] = field(default_factory=dict)
+
+    def invoke(
+        self, function: Function, arguments: tuple[Array, ...], instance: Path, sites: Path
+    ) -> tuple[Array, ...]:
+        """The outputs of a function run on the instance at a path, at a path of call sites."""
+        graph, values = function.graph, dict[Value, Array]()
+        sizes = dict(self.sizes)
+        given: dict[str, Array] = {}
+        for (name, type), argument in zip(function.inputs, arguments, strict=True):
+            given[name] = _as(argument, type)
+            _bind(sizes, type, given[name], f"input `{name}` of {function.name}")
+        frame = Frame(sizes)
+        for node in graph.nodes():
+            if node.op == "input":
+                results: tuple[Array, ...] = (given[node["name"]],)
+            elif node.op in ("param", "state", "ambient"):
+                results = (self._supplied(node, function, instance, sites),)
+            elif node.op in ("call", "repeat", "scan"):
+                operands = tuple(values[v] for v in node.operands)
+                results = getattr(self, "_" + node.op)(function, node, operands, instance, sites, frame)
+            else:
+                results = (self._primitive(function, node, tuple(values[v] for v in node.operands), frame),)
+            values.update(zip(node.values, results, strict=True))
+        for state in function.states:
+            self.updated[join((*sites, state.name))] = values[state.update]
+        return tuple(values[v] for v in graph.outputs)
+
+    def _supplied(self, node: Node, function: Function, instance: Path, sites: Path) -> Array:
+        type, name = node.types[0], node["name"]
+        if node.op == "param":
+            array = _as(self.weights[join((*instance, name))], type)
+            if array.shape != (shape := tuple(a.size.value for a in type.axes)):
+                raise ValueError(f"parameter `{join((*instance, name))}` should have shape {shape}, not {array.shape}")
+            return array
+        if node.op == "state":
+            return _as(self.states[join((*sites, name))], type)
+        return _as(self.ambient[name], type)
+
+    def _primitive(self, function: Function, node: Node, operands: tuple[Array, ...], frame: Frame) -> Array:
+        types = tuple(function.graph.type(v) for v in node.operands)
+        with np.errstate(all="ignore"):
+            result = OPS[node.op].run(operands, types, node.types[0], dict(node.attributes), frame)
+        if self.noise is not None and node.types[0].dtype == "real" and node.op not in EXACT:
+            result = self.noise.disturb(result)
+        return result
+
+    def _call(
+        self, function: Function, node: Node, operands: tuple[Array, ...], instance: Path, sites: Path, frame: Frame
+    ) -> tuple[Array, ...]:
+        reference = node["instance"]
+        inner = instance if reference is None else reference.resolve(instance)
+        return self.invoke(self.module.functions[node["callee"]], operands, inner, (*sites, node["site"]))
+
+    def _repeat(
+        self, function: Function, node: Node, operands: tuple[Array, ...], instance: Path, sites: Path, frame: Frame
+    ) -> tuple[Array, ...]:
+        carried, seen = operands[: node["carried"]], operands[node["carried"] :]
+        sums: tuple[Array, ...] = (np.zeros(()),) * node["sums"]
+        layers = node["instance"].resolve(instance)
+        for i, body in enumerate(node["schedule"]):
+            callee = self.module.functions[node["bodies"][body]]
+            results = self.invoke(callee, (*carried, *seen), (*layers, i), (*sites, node["site"], i))
+            carried, extra = results[: node["carried"]], results[node["carried"] :]
+            sums = tuple(total + more for total, more in zip(sums, extra, strict=True))
+        return (*carried, *sums)
+
+    def _scan(
+        self, function: Function, node: Node, operands: tuple[Array, ...], instance: Path, sites: Path, frame: Frame
+    ) -> tuple[Array, ...]:
+        body = self.module.functions[node["body"]]
+        count, name = node["states"], node["axis"].name
+        scanned, invariant = operands[count : count + node["scanned"]], operands[count + node["scanned"] :]
+        states = tuple(
+            np.broadcast_to(state, frame.shape(type))
+            for state, (_, type) in zip(operands[:count], body.inputs, strict=False)
+        )
+        places = [function.graph.type(v).index(name) for v in node.operands[count : count + node["scanned"]]]
+        yields: list[tuple[Array, ...]] = []
+        for t in range(frame.size(node["axis"])):
+            slices = tuple(np.take(x, t, axis=i) for x, i in zip(scanned, places, strict=True))
+            results = self.invoke(body, (*states, *slices, *invariant), instance, sites)
+            states = results[:count]
+            yields.append(results[count:])
+        types = node.types[: len(node.types) - count]
+        if not yields:
+            return (*(np.zeros(frame.shape(t), DTYPE[t.dtype]) for t in types), *states)
+        stacked = (np.stack([y[i] for y in yields], axis=t.index(name)) for i, t in enumerate(types))
+        return (*stacked, *states)
+
+
+def _as(array: Array, type: TensorType) -> Array:
+    """The array in the reference's own dtype: float64, int64 or bool."""
+    return np.asarray(array).astype(DTYPE[type.dtype], copy=False)

@@ -1,0 +1,418 @@
+"""The elaborator: calls of methods and fns become functions, each specialised once to the types it is called with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...lang import errors, tree
+from ...lang.axes import Axis, TensorType
+from ...lang.diagnostics import Label, WeftError
+from ...lang.program import NamedItem, Unit
+from ...lang.sizes import Size
+from ...lang.source import Span
+from ..ir.control import call, repeat
+from ..ir.graph import Origin
+from ..ir.module import Function
+from . import limits
+from .body import Body
+from .expressions import Evaluator
+from .instances import instantiate, typed
+from .results import conform, declared_type
+from .scope import Scope
+from .signature import Binding, Mismatch, bind
+from .values import Component, FnValue, Pack, Placed, PlacedLayers, Tensor, canonical, describe
+
+Given = tuple[str | None, Any, Span]
+
+
+@dataclass(frozen=True)
+class Specialised:
+    """A function made for certain argument types: its name, result types in local names, and its penalties."""
+
+    name: str
+    outputs: tuple[TensorType, ...]
+    penalties: tuple[str, ...]
+    several: bool
+
+
+class Elaborator:
+    """State of the elaboration of one model. `symbolic` is set when a block is checked by itself, without numbers."""
+
+    def __init__(self, stream: tuple[str, str] | None = None, symbolic: bool = False) -> None:
+        self.stream, self.symbolic = stream, symbolic
+        self.functions: dict[str, Function] = {}
+        self.used: dict[Any, set[str]] = {}
+        self._made: dict[Any, Specialised] = {}
+        self._running: list[Any] = []
+        self._left = limits.STEPS
+
+    def burn(self, span: Span) -> None:
+        """Count one step; every program elaborates in bounded time."""
+        self._left -= 1
+        if self._left < 0:
+            raise WeftError(errors.too_much_work(span))
+
+    def remembered(self, size: Size) -> Size:
+        """The size of a renamed axis: a renamed stream is its history."""
+        if self.stream and size == Size.symbol(self.stream[0]):
+            return Size.symbol(self.stream[1])
+        return size
+
+    # ------------------------------------------------------------ items
+
+    def item(self, unit: Unit, item: NamedItem, span: Span) -> Any:
+        """An item as a value: a fn, or a block or model without arguments."""
+        if isinstance(item, tree.Fn):
+            return FnValue(unit, item)
+        if isinstance(item, tree.Block | tree.Model):
+            return Component(unit, item)
+        if isinstance(item, tree.DerivedModel):
+            if item in self._running:
+                raise WeftError(errors.circular(item.name, span))
+            self._running.append(item)
+            value = Evaluator(self, Scope(unit)).evaluate(item.value)
+            self._running.pop()
+            if not isinstance(value, Component):
+                raise WeftError(errors.wrong_kind(describe(value), "a model", item.value.span))
+            return value
+        kind = type(item).__name__.lower()
+        raise WeftError(errors.wrong_kind(f"the {kind} `{item.name}`", "a value", span))
+
+    def construct(self, component: Component, arguments: list[Given], span: Span) -> Component:
+        """A component with more arguments."""
+        declaration = component.declaration
+        names = [p.name for p in declaration.parameters]
+        values, spans = dict(component.arguments), dict(component.spans)
+        free = [n for n in names if n not in values]
+        for name, value, at in arguments:
+            if name is None:
+                if not free:
+                    raise WeftError(errors.wrong_arguments(f"`{declaration.name}` takes {len(names)} arguments", at))
+                name = free[0]
+            if name not in names:
+                raise WeftError(errors.wrong_arguments(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names)))
+            if name not in free:
+                raise WeftError(errors.wrong_arguments(f"`{name}` is given twice", at))
+            free.remove(name)
+            values[name], spans[name] = value, at
+        spans.setdefault("", span)
+        return Component(
+            component.unit, declaration, values, spans, component.overrides, component.stack, component.enclosing
+        )
+
+    def weight_type(self, owner: Placed, declaration: tree.WeightDecl) -> TensorType:
+        type = declared_type(Evaluator(self, owner.scope), declaration.type, None)
+        return TensorType((*(a for a in owner.stack if not type.has(a.name)), *type.axes), type.dtype)
+
+    # ------------------------------------------------------------ calls
+
+    def call_fn(self, evaluator: Evaluator, callee: FnValue, arguments: list[Given], span: Span) -> Any:
+        """Call a fn; with static arguments only, bind them and give the fn back."""
+        signature = callee.declaration.signature
+        tensors = [p for p in signature.parameters if _is_tensor(p)]
+        bound = dict(callee.bound)
+        given = _assign(callee.declaration.name, signature.parameters, arguments, span, set(bound))
+        statics: list[tuple[str, Any]] = []
+        for parameter in signature.parameters:
+            if _is_tensor(parameter):
+                continue
+            if parameter.name in given:
+                value, at = given[parameter.name]
+                if isinstance(value, Tensor):
+                    raise WeftError(errors.not_static(f"`{parameter.name}`", at))
+                kind = parameter.type.name if isinstance(parameter.type, tree.NamedType) else None
+                bound[parameter.name] = typed(self, callee.unit, parameter, kind, value, at)
+        partial = FnValue(callee.unit, callee.declaration, tuple(bound.items()))
+        if tensors and not any(p.name in given for p in tensors):
+            if all(p.default is None for p in tensors):
+                return partial
+        scope = Scope(callee.unit)
+        for parameter in signature.parameters:
+            if _is_tensor(parameter):
+                continue
+            if parameter.name not in bound:
+                if parameter.default is None:
+                    raise WeftError(errors.missing_parameter(parameter.name, callee.declaration.name, span))
+                bound[parameter.name] = Evaluator(self, scope).evaluate(parameter.default)
+            value = bound[parameter.name]
+            scope.entries[parameter.name] = Axis(parameter.name, value.size) if isinstance(value, Axis) else value
+            statics.append((parameter.name, value))
+        key = ("fn", callee.definition, canonical(tuple(v for _, v in statics)))
+        return self._invoke(
+            evaluator, callee.declaration, None, callee.declaration.name, scope, key, tuple(statics), given, span, callee.definition
+        )
+
+    def call_method(self, evaluator: Evaluator, owner: Placed, name: str, arguments: list[Given], span: Span) -> Any:
+        """Call a method of an instance."""
+        method = owner.methods.get(name)
+        if method is None:
+            raise WeftError(errors.no_such_part(name, f"`{owner.label}`", list(owner.methods), span))
+        body = evaluator.building(span)
+        if body.outer is not None:
+            raise WeftError(errors.not_in_scan(f"`{owner.label}`", span))
+        given = _assign(f"{owner.label}.{name}", method.signature.parameters, arguments, span, set())
+        definition = f"{owner.component.unit.prefix}.{owner.label}.{name}"
+        return self._invoke(evaluator, method, owner, name, owner.scope, owner.key, (), given, span, definition)
+
+    def _invoke(
+        self, evaluator: Evaluator, declaration: tree.Fn | tree.Method, owner: Placed | None, label: str, scope: Scope,
+        key: Any, statics: tuple[tuple[str, Any], ...], given: dict[str, tuple[Any, Span]], span: Span, definition: str,
+    ) -> Any:
+        body = evaluator.building(span)
+        parameters = [p for p in declaration.signature.parameters if _is_tensor(p)]
+        tensors = []
+        for parameter in parameters:
+            if parameter.name in given:
+                tensors.append(evaluator.lift(*given[parameter.name]))
+            elif parameter.default is not None:
+                default = Evaluator(self, scope, body).evaluate(parameter.default)
+                tensors.append(evaluator.lift(default, parameter.default.span))
+            else:
+                shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
+                raise WeftError(errors.wrong_arguments(shown, span))
+        binding, local = self._bind(parameters, tensors, owner, scope, span)
+        tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
+        made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
+
+        types = tuple(self._outward(t, binding, owner, span) for t in made.outputs)
+        types += (TensorType(()),) * len(made.penalties)
+        instance = None
+        site = label
+        if owner is not None and body.placed is not None:
+            instance = body.placed.reference_to(owner.path)
+            where = "_".join(instance.down) if instance.down else ("self" if not instance.up else owner.label.lower())
+            site = where if label == "forward" else f"{where}_{label}" if instance.down else label
+        values = call(
+            body.graph, made.name, tuple(t.value for t in tensors), types, body.site(site), instance, Origin(span)
+        )
+        for name, value in zip(made.penalties, values[len(made.outputs) :], strict=True):
+            body.penalties.setdefault(name, []).append(value)
+        results = tuple(body.tensor(v, span) for v in values[: len(made.outputs)])
+        return results if made.several else results[0]
+
+    def call_layers(self, evaluator: Evaluator, layers: PlacedLayers, arguments: list[Given], span: Span) -> Any:
+        """Run the layers of a repeat: the first arguments are carried from layer to layer, the others seen by all."""
+        body = evaluator.building(span)
+        if body.outer is not None or body.placed is None:
+            raise WeftError(errors.not_in_scan("`repeat`", span))
+        tensors = [evaluator.lift(value, at) for name, value, at in arguments]
+        named = next((n for n, _, _ in arguments if n is not None), None)
+        if named is not None:
+            raise WeftError(errors.wrong_arguments("repeated layers take their arguments by position", span))
+        made = []
+        for placed in layers.bodies:
+            method = placed.methods.get("forward")
+            if method is None:
+                raise WeftError(errors.no_such_part("forward", f"`{placed.label}`", list(placed.methods), span))
+            parameters = [p for p in method.signature.parameters if _is_tensor(p)]
+            if len(parameters) != len(tensors):
+                message = f"`{placed.label}` takes {len(parameters)} arguments, {len(tensors)} are given"
+                raise WeftError(errors.wrong_arguments(message, span))
+            binding, local = self._bind(parameters, tensors, placed, placed.scope, span)
+            definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
+            one = self._specialise(
+                method, placed, "forward", placed.scope, placed.key, (), parameters, binding, local, span, definition
+            )
+            for position, output in enumerate(one.outputs):
+                back = self._outward(output, binding, placed, span)
+                wanted = tensors[position].type if position < len(tensors) else None
+                if back != wanted:
+                    at = method.body.result.span if method.body.result else method.span
+                    raise WeftError(errors.layer_changes_type(str(back), str(wanted or "nothing"), at))
+            made.append(one)
+        carried = len(made[0].outputs)
+        penalties = tuple(dict.fromkeys(p for one in made for p in one.penalties))
+        if any(one.penalties != penalties for one in made):
+            penalties = self._even(made, penalties)
+        types = tuple(t.type for t in tensors[:carried]) + (TensorType(()),) * len(penalties)
+        reference = body.placed.reference_to(layers.path)
+        values = repeat(
+            body.graph, tuple(one.name for one in made), layers.schedule, tuple(t.value for t in tensors), types,
+            body.site("_".join(reference.down)), reference, carried, len(penalties), Origin(span),
+        )
+        for name, value in zip(penalties, values[carried:], strict=True):
+            body.penalties.setdefault(name, []).append(value)
+        results = tuple(body.tensor(v, span) for v in values[:carried])
+        return results if made[0].several else results[0]
+
+    def _even(self, made: list[Specialised], penalties: tuple[str, ...]) -> tuple[str, ...]:
+        """Layers that differ may have different penalties: those a layer lacks are 0 there."""
+        from dataclasses import replace
+
+        from ..ir.ops import constant
+
+        for one in made:
+            function = self.functions[one.name]
+            kept = [v for v, n in zip(function.graph.outputs, function.outputs, strict=True) if not n.startswith("penalty.")]
+            present = {n: v for v, n in zip(function.graph.outputs, function.outputs, strict=True)}
+            extra = [present.get(f"penalty.{p}") or constant(function.graph, 0.0) for p in penalties]
+            function.graph.outputs = (*kept, *extra)
+            names = tuple(n for n in function.outputs if not n.startswith("penalty."))
+            self.functions[one.name] = replace(function, outputs=(*names, *(f"penalty.{p}" for p in penalties)))
+            for key, value in self._made.items():
+                if value.name == one.name:
+                    self._made[key] = replace(value, penalties=penalties)
+        return penalties
+
+    # ------------------------------------------------------------ types across a call
+
+    def _bind(
+        self, parameters: list[tree.Parameter], tensors: list[Tensor], owner: Placed | None, scope: Scope, span: Span
+    ) -> tuple[Binding, tuple[TensorType, ...]]:
+        fixed: dict[str, Axis] = {}
+        packs: dict[str, tuple[Axis, ...]] = {}
+        here: Scope | None = scope
+        while here is not None:
+            for name in here.entries:
+                value = here.find(name, span)[1] if not _busy(here.entries[name]) else None
+                if isinstance(value, Axis):
+                    fixed.setdefault(name, Axis(name, value.size))
+                elif isinstance(value, Pack):
+                    packs.setdefault(name, value.axes)
+            here = here.parent
+        stacked = tuple(a.name for a in owner.stack) if owner else ()
+        types = tuple(p.type if isinstance(p.type, tree.TensorTypeExpression) else None for p in parameters)
+        try:
+            return bind(types, tuple(p.name for p in parameters), tuple(t.type for t in tensors), fixed, packs, stacked)
+        except Mismatch as error:
+            labels = (Label(parameters[error.position].span, "declared here"),)
+            at = tensors[error.position].span
+            raise WeftError(errors.argument_mismatch(error.message, at, labels, error.help)) from error
+
+    def _cast(self, evaluator: Evaluator, tensor: Tensor, wanted: TensorType) -> Tensor:
+        return evaluator.as_real(tensor) if wanted.dtype == "real" else tensor
+
+    def _outward(self, type: TensorType, binding: Binding, owner: Placed | None, span: Span) -> TensorType:
+        """A local type in the caller's names."""
+        axes = []
+        for axis in type.axes:
+            name = binding.actual.get(axis.name) or (owner.actual.get(axis.name) if owner else None) or axis.name
+            if any(a.name == name for a in axes):
+                help = "give one of the axes another name where the block is declared: `dim E = D`"
+                raise WeftError(errors.axis_twice(f"the result would have the axis `{name}` twice", span, (), help))
+            axes.append(Axis(name, axis.size))
+        return TensorType(tuple(axes), type.dtype)
+
+    # ------------------------------------------------------------ functions
+
+    def _specialise(
+        self, declaration: tree.Fn | tree.Method, owner: Placed | None, label: str, scope: Scope, key: Any,
+        statics: tuple[tuple[str, Any], ...], parameters: list[tree.Parameter], binding: Binding,
+        local: tuple[TensorType, ...], span: Span, definition: str,
+    ) -> Specialised:
+        full = (key, label, local, tuple(binding.rests))
+        if full in self._made:
+            return self._made[full]
+        mark = (declaration, owner.key if owner else None)
+        if mark in self._running:
+            raise WeftError(errors.recursion(label, span))
+        self._running.append(mark)
+        body = Body(owner, binding)
+        inner = Scope(scope.unit, scope)
+        for type in local:
+            for axis in type.axes:
+                body.known.setdefault(axis.name, axis)
+        for axis in owner.stack if owner else ():
+            body.known.setdefault(axis.name, axis)
+        for parameter, type in zip(parameters, local, strict=True):
+            inner.entries[parameter.name] = body.input(parameter.name, type, parameter.span)
+            body.name(inner.entries[parameter.name], parameter.name)
+        for name, axis in binding.axes.items():
+            if name not in inner.entries:
+                inner.entries[name] = axis
+        evaluator = Evaluator(self, inner, body)
+        value = evaluator.evaluate_body(declaration.body)
+        several = isinstance(value, tuple)
+        assert declaration.body.result is not None
+        at = declaration.body.result.span
+        results = [evaluator.lift(v, at) for v in (value if isinstance(value, tuple) else (value,))]
+        results = self._declared(evaluator, declaration, results, owner, at)
+        penalties = tuple(body.penalties)
+        sums = []
+        for name in penalties:
+            total = body.penalties[name][0]
+            for other in body.penalties[name][1:]:
+                total = body.op("add", (body.tensor(total, at), body.tensor(other, at)), at).value
+            sums.append(total)
+        body.graph.outputs = (*(t.value for t in results), *sums)
+        values = ("value",) if not several else tuple(f"value.{i}" for i in range(len(results)))
+        outputs = (*values, *(f"penalty.{p}" for p in penalties))
+        name = self.add_function(
+            f"{owner.label}.{label}" if owner else label, body, tuple(body.inputs), outputs,
+            block=owner.label if owner else "", method=label, span=declaration.span, definition=definition, statics=statics,
+        )
+        if owner is not None:
+            self.used.setdefault(owner.key, set()).update(body.used)
+        self._running.pop()
+        made = self._made[full] = Specialised(name, tuple(t.type for t in results), penalties, several)
+        return made
+
+    def _declared(
+        self, evaluator: Evaluator, declaration: tree.Fn | tree.Method, results: list[Tensor], owner: Placed | None, at: Span
+    ) -> list[Tensor]:
+        declared = declaration.signature.results
+        if not declared:
+            return results
+        if len(declared) != len(results):
+            message = f"{len(results)} values", f"{len(declared)}"
+            raise WeftError(errors.result_mismatch(*message, at, declared[0].span))
+        stack = owner.stack if owner else ()
+        checked = []
+        for tensor, type in zip(results, declared, strict=True):
+            if not isinstance(type, tree.TensorTypeExpression):
+                raise WeftError(errors.wrong_kind(f"`{type.name}`", "the axes of a tensor", type.span))
+            local = declared_type(evaluator, type, evaluator.body, stack)
+            checked.append(conform(evaluator, tensor, local, tuple(s.name for s in stack), type.span))
+        return checked
+
+    def add_function(
+        self, label: str, body: Body, inputs: tuple[tuple[str, TensorType], ...], outputs: tuple[str, ...], *,
+        block: str, method: str, span: Span, definition: str = "", statics: tuple[tuple[str, Any], ...] = (),
+    ) -> str:
+        """Keep a finished function under a name of its own."""
+        name, count = label, 1
+        while name in self.functions:
+            count += 1
+            name = f"{label}.{count}"
+        body.graph.sweep()
+        self.functions[name] = Function(
+            name, body.graph, inputs, outputs, block, method, definition, statics, origin=Origin(span)
+        )
+        return name
+
+    def place(self, component: Component) -> Placed:
+        return instantiate(self, component, ())
+
+
+def _busy(entry: Any) -> bool:
+    return getattr(entry, "state", "done") == "running"
+
+
+def _is_tensor(parameter: tree.Parameter) -> bool:
+    """Whether a parameter of a fn or method takes a tensor: typed with axes, or without a type and a default."""
+    return isinstance(parameter.type, tree.TensorTypeExpression) or (parameter.type is None and parameter.default is None)
+
+
+def _did_you_mean(name: str, names: list[str]) -> tuple[str, ...]:
+    return errors.did_you_mean(name, names) or ((f"it has: {', '.join(names)}",) if names else ())
+
+
+def _assign(
+    callee: str, parameters: tuple[tree.Parameter, ...], arguments: list[Given], span: Span, bound: set[str]
+) -> dict[str, tuple[Any, Span]]:
+    """Arguments by the name of their parameter."""
+    free = [p.name for p in parameters if p.name not in bound]
+    given: dict[str, tuple[Any, Span]] = {}
+    for name, value, at in arguments:
+        if name is None:
+            if not free:
+                raise WeftError(errors.wrong_arguments(f"`{callee}` takes {len(parameters)} arguments", at))
+            name = free[0]
+        if name not in [p.name for p in parameters]:
+            raise WeftError(errors.wrong_arguments(f"`{callee}` has no parameter `{name}`", at, _did_you_mean(name, [p.name for p in parameters])))
+        if name not in free:
+            raise WeftError(errors.wrong_arguments(f"`{name}` is given twice", at))
+        free.remove(name)
+        given[name] = (value, at)
+    return given

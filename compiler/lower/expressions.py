@@ -1,0 +1,399 @@
+"""Evaluating expressions: static values are computed, tensor operations are added to the function being built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...lang import errors, tree
+from ...lang.axes import Axis
+from ...lang.diagnostics import WeftError
+from ...lang.sizes import InexactSize, Size
+from ...lang.source import Span
+from ..ir.graph import Origin
+from . import numbers
+from .body import Body
+from .builtins import BUILTINS, Given
+from .scope import Scope
+from .values import (
+    Builtin, Component, Deferred, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, Tensor, describe,
+)
+
+if TYPE_CHECKING:
+    from .elaborate import Elaborator
+
+_OPS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod", "^": "pow", "<": "lt", "<=": "le", ">": "gt", ">=": "ge",
+    "==": "eq", "!=": "ne", "and": "and", "or": "or",
+}
+
+
+class Weight:
+    """A `param` of a block, as a name in its scope."""
+
+    def __init__(self, owner: Placed, declaration: tree.WeightDecl, name: str) -> None:
+        self.owner, self.declaration, self.name = owner, declaration, name
+
+
+class Evaluator:
+    """Evaluates in one scope; `body` is the function being built, or None where only static values can be."""
+
+    def __init__(self, elaborator: Elaborator, scope: Scope, body: Body | None = None) -> None:
+        self.elaborator, self.scope, self.body = elaborator, scope, body
+
+    def inside(self, scope: Scope) -> Evaluator:
+        return Evaluator(self.elaborator, scope, self.body)
+
+    def evaluate(self, expression: tree.Expression) -> Any:
+        self.elaborator.burn(expression.span)
+        return _EVALUATE[type(expression)](self, expression)
+
+    # ------------------------------------------------------------ what arguments mean
+
+    def building(self, span: Span) -> Body:
+        if self.body is None:
+            raise WeftError(errors.wrong_kind("a computation", "a value known when the model is compiled", span))
+        return self.body
+
+    def value_of(self, given: Given) -> Any:
+        if given.tree is None:
+            return given.value
+        if isinstance(given.tree, tree.AxisMap | tree.Where | tree.Rest):
+            raise WeftError(errors.wrong_arguments(f"`{given.span.text}` has no value by itself", given.span))
+        return self.evaluate(given.tree)
+
+    def as_tensor(self, given: Given) -> Tensor:
+        return self.lift(self.value_of(given), given.span)
+
+    def lift(self, value: Any, span: Span) -> Tensor:
+        """A value as a tensor: numbers and bools become constants."""
+        if isinstance(value, Tensor):
+            return value
+        static = numbers.number(value)
+        if isinstance(static, Size):
+            name = value.name if isinstance(value, Axis) else str(static)
+            if self.elaborator.symbolic:  # a block checked by itself: its sizes have no numbers yet
+                return self.building(span).constant(2, span)
+            raise WeftError(errors.length_unknown(name, span))
+        if static is None:
+            raise WeftError(errors.wrong_kind(describe(value), "a tensor", span))
+        return self.building(span).constant(static, span)
+
+    def as_real(self, tensor: Tensor) -> Tensor:
+        if tensor.type.dtype != "int":
+            return tensor
+        body = self.building(tensor.span)
+        node = body.graph[tensor.value]
+        if node.op == "const":
+            return body.constant(float(node["value"]), tensor.span)
+        return body.op("cast", (tensor,), tensor.span, dtype="real")
+
+    def same_dtype(self, tensors: tuple[Tensor, ...], span: Span) -> tuple[Tensor, ...]:
+        """Whole numbers become real where one operand is real."""
+        return tuple(map(self.as_real, tensors)) if any(t.type.dtype == "real" for t in tensors) else tensors
+
+    def same_axes(self, tensors: list[Tensor], along: str, span: Span) -> list[Tensor]:
+        """Repeat tensors along the axes that others have, so that they can be joined along `along`."""
+        axes: list[Axis] = []
+        for tensor in tensors:
+            axes += [a for a in tensor.type.axes if all(a.name != b.name for b in axes)]
+        body = self.building(span)
+        result = []
+        for tensor in self.same_dtype(tuple(tensors), span):
+            wanted = tuple(tensor.type.axis(along) if a.name == along else a for a in axes)
+            result.append(tensor if tensor.type.axes == wanted else body.op("expand", (tensor,), span, axes=wanted))
+        return result
+
+    def known_axis(self, name: str) -> Axis | None:
+        """The axis a name stands for here, if it is one."""
+        found, value = self.scope.find(name, _nowhere(self.scope))
+        if found and isinstance(value, Axis):
+            return Axis(name, value.size)
+        return self.body.known.get(name) if self.body else None
+
+    def axis_names(self, given: Given) -> tuple[str, ...]:
+        """Names of axes in an argument: a name, a `dims` parameter, a tuple of them, or `..`."""
+        here = given.tree
+        if isinstance(here, tree.Rest):
+            return tuple(a.name for axes in self.building(given.span).binding.rests for a in axes)
+        if isinstance(here, tree.Tuple):
+            return tuple(n for i in here.items for n in self.axis_names(Given(None, i, None, i.span)))
+        if isinstance(here, tree.Name):
+            found, value = self.scope.find(here.id, here.span)
+            return tuple(a.name for a in value.axes) if found and isinstance(value, Pack) else (here.id,)
+        raise WeftError(errors.wrong_arguments("the name of an axis is needed here", given.span))
+
+    # ------------------------------------------------------------ names and parts
+
+    def _name(self, e: tree.Name) -> Any:
+        found, value = self.scope.find(e.id, e.span)
+        if found:
+            return self._use(value, e)
+        if self.body is not None and e.id in self.body.known:
+            return self.body.known[e.id]
+        item = self.scope.unit.find(e.id)
+        if item is not None:
+            return self.elaborator.item(*item, e.span)
+        if e.id in BUILTINS:
+            return BUILTINS[e.id]
+        raise WeftError(errors.unknown_name(e.id, [*self.scope.names(), *BUILTINS], e.span))
+
+    def _use(self, value: Any, e: tree.Name) -> Any:
+        if isinstance(value, Weight):
+            return self._weight(value, e)
+        if isinstance(value, Tensor):
+            tensor = self.building(e.span).capture(value)
+            return Tensor(tensor.value, tensor.type, e.span, tensor.body)
+        return value
+
+    def _weight(self, weight: Weight, e: tree.Name) -> Tensor:
+        body = self.building(e.span)
+        owner = body.outer if body.outer is not None else body
+        if weight.owner is not owner.placed:
+            raise WeftError(
+                errors.wrong_kind(
+                    f"a parameter of `{weight.owner.label}`", "a value of this block", e.span,
+                    ("pass it as an argument of the method",),
+                )
+            )
+        type = self.elaborator.weight_type(weight.owner, weight.declaration)
+        owner.used.add(weight.name)
+        (value,) = owner.graph.add("param", (), (type,), Origin(weight.declaration.span), name=weight.name, type=type)
+        return body.capture(owner.tensor(value, e.span))
+
+    def _attribute(self, e: tree.Attribute) -> Any:
+        owner = self.evaluate(e.value)
+        if not isinstance(owner, Placed):
+            raise WeftError(errors.wrong_kind(describe(owner), "an instance", e.value.span))
+        if e.name in owner.methods:
+            return MethodValue(owner, e.name)
+        if e.name in owner.scope.entries:
+            value = owner.scope.find(e.name, e.span)[1]
+            if not isinstance(value, Weight):
+                return value
+        parts = [*owner.methods, *owner.children]
+        raise WeftError(errors.no_such_part(e.name, f"`{owner.label}`", parts, e.span))
+
+    # ------------------------------------------------------------ operators
+
+    def _binary(self, e: tree.Binary) -> Any:
+        if e.op == "|>":
+            return self._pipe(e)
+        left, right = self.evaluate(e.left), self.evaluate(e.right)
+        if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+            return self._static(e, left, right)
+        a, b = self.lift(left, e.left.span), self.lift(right, e.right.span)
+        if e.op in ("/", "^"):
+            a, b = self.as_real(a), self.as_real(b)
+        elif e.op not in ("and", "or"):
+            a, b = self.same_dtype((a, b), e.span)
+        return self.building(e.span).op(_OPS[e.op], (a, b), e.span)
+
+    def _static(self, e: tree.Binary, left: Any, right: Any) -> Any:
+        try:
+            return numbers.binary(e.op, left, right)
+        except InexactSize as error:
+            if self.elaborator.symbolic:
+                return Size.symbol(f"({e.span.text})")
+            values = ", ".join(f"{s.text} = {numbers.number(v)}" for s, v in ((e.left.span, left), (e.right.span, right)))
+            raise WeftError(errors.inexact_division(e.span.text, values, e.span)) from error
+        except numbers.NotStatic as error:
+            if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
+                return self._unknown(e.op)
+            for value, at in ((left, e.left), (right, e.right)):
+                if isinstance(numbers.number(value), Size):
+                    raise WeftError(errors.length_unknown(at.span.text, at.span)) from error
+                if numbers.number(value) is None:
+                    raise WeftError(errors.wrong_kind(describe(value), "a number", at.span)) from error
+            raise WeftError(errors.wrong_kind(f"{describe(left)} and {describe(right)}", str(error), e.span)) from error
+        except (ZeroDivisionError, OverflowError) as error:
+            message = "division by zero" if isinstance(error, ZeroDivisionError) else "the result is too large"
+            raise WeftError(errors.out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
+
+    def _unknown(self, op: str) -> Any:
+        """The stand-in for a number that depends on sizes without numbers."""
+        return True if op in ("<", "<=", ">", ">=") else Size.symbol("?") if op == "%" else 0.5
+
+    def _unary(self, e: tree.Unary) -> Any:
+        value = self.evaluate(e.operand)
+        if isinstance(value, Tensor):
+            return self.building(e.span).op("not" if e.op == "not" else "neg", (value,), e.span)
+        if e.op == "not":
+            if not isinstance(value, bool):
+                raise WeftError(errors.wrong_kind(describe(value), "a bool", e.operand.span))
+            return not value
+        static = numbers.number(value)
+        if static is None or isinstance(static, bool):
+            raise WeftError(errors.wrong_kind(describe(value), "a number", e.operand.span))
+        return -static
+
+    def _pipe(self, e: tree.Binary) -> Any:
+        value = self.evaluate(e.left)
+        first = Given(None, None, value, e.left.span)
+        if isinstance(e.right, tree.Call):
+            return self._apply(self.evaluate(e.right.function), (first, *self._given(e.right)), e.right.span)
+        return self._apply(self.evaluate(e.right), (first,), e.right.span)
+
+    # ------------------------------------------------------------ calls
+
+    def _given(self, e: tree.Call) -> tuple[Given, ...]:
+        return tuple(Given(a.name, a.value, None, a.span) for a in e.arguments)
+
+    def _call(self, e: tree.Call) -> Any:
+        return self._apply(self.evaluate(e.function), self._given(e), e.span)
+
+    def _apply(self, callee: Any, given: tuple[Given, ...], span: Span) -> Any:
+        if isinstance(callee, Builtin):
+            return callee.run(self, given, span)
+        arguments = [(g.name, self.value_of(g), g.span) for g in given]
+        if isinstance(callee, FnValue):
+            return self.elaborator.call_fn(self, callee, arguments, span)
+        if isinstance(callee, Component):
+            return self._construct(callee, arguments, span)
+        if isinstance(callee, Placed):
+            return self.elaborator.call_method(self, callee, "forward", arguments, span)
+        if isinstance(callee, MethodValue):
+            return self.elaborator.call_method(self, callee.owner, callee.name, arguments, span)
+        if isinstance(callee, PlacedLayers):
+            return self.elaborator.call_layers(self, callee, arguments, span)
+        help = (f"`{span.text.split('(')[0]}(..)` is written with the arguments of a declaration",)
+        raise WeftError(errors.wrong_kind(describe(callee), "something that can be called", span, help if callee is None else ()))
+
+    def _construct(self, component: Component, arguments: list[tuple[str | None, Any, Span]], span: Span) -> Component:
+        for _, value, at in arguments:
+            if isinstance(value, Tensor):
+                name = component.declaration.name
+                help = f"bind it first: `{name.lower()} = {name}(..)`, then call `{name.lower()}(x)` in the method"
+                raise WeftError(errors.wrong_kind(f"the component `{name}`", "an instance", at, (help,)))
+        return self.elaborator.construct(component, arguments, span)
+
+    # ------------------------------------------------------------ structure
+
+    def _if(self, e: tree.If) -> Any:
+        return self.evaluate_body(self.choose(e))
+
+    def choose(self, e: tree.If) -> tree.Body:
+        """The branch of a static `if` that counts."""
+        condition = self.evaluate(e.condition)
+        if isinstance(condition, Tensor):
+            raise WeftError(errors.not_static("the condition of `if`", e.condition.span))
+        if not isinstance(condition, bool):
+            raise WeftError(errors.wrong_kind(describe(condition), "a bool", e.condition.span))
+        return e.then if condition else e.otherwise
+
+    def evaluate_body(self, body: tree.Body) -> Any:
+        """Statements in a scope of their own, then the value of the last expression."""
+        inner = self.inside(Scope(self.scope.unit, self.scope))
+        for statement in body.statements:
+            inner.run(statement)
+        if body.result is None:
+            raise WeftError(errors.wrong_kind("a body without a value", "a value", body.span))
+        return inner.evaluate(body.result)
+
+    def run(self, statement: tree.Statement) -> None:
+        if isinstance(statement, tree.Let):
+            self._let(statement)
+        elif isinstance(statement, tree.Penalty):
+            self._penalty(statement)
+        else:
+            word = "next" if isinstance(statement, tree.Next) else "yield"
+            raise WeftError(errors.wrong_kind(f"`{word}` outside of a `scan`", "a statement of a method", statement.span))
+
+    def _let(self, statement: tree.Let) -> None:
+        value = self.evaluate(statement.value)
+        if len(statement.names) == 1:
+            values: tuple[Any, ...] = (value,)
+        elif isinstance(value, tuple) and len(value) == len(statement.names):
+            values = value
+        else:
+            wanted = f"{len(statement.names)} values"
+            raise WeftError(errors.wrong_kind(describe(value), wanted, statement.value.span))
+        for name, one in zip(statement.names, values, strict=True):
+            if isinstance(one, Component):
+                help = (f"bind it in the block, outside of the method: `{name} = {one.declaration.name}(..)`",)
+                raise WeftError(errors.wrong_kind(describe(one), "a value", statement.value.span, help))
+            if isinstance(one, Tensor) and self.body is not None:
+                self.body.name(one, name)
+            self.scope.entries[name] = one
+
+    def _penalty(self, statement: tree.Penalty) -> None:
+        body = self.building(statement.span)
+        if body.outer is not None:
+            raise WeftError(errors.not_in_scan("`penalty`", statement.span))
+        tensor = self.as_real(self.lift(self.evaluate(statement.value), statement.value.span))
+        if tensor.type.axes:
+            help = "average over its axes, `..` included: `mean(x, ..)`"
+            raise WeftError(errors.argument_mismatch(f"a penalty is one number, this is {tensor.type}", statement.value.span, (), help))
+        body.penalties.setdefault(statement.name, []).append(tensor.value)
+
+    def _tuple(self, e: tree.Tuple) -> Any:
+        values = tuple(self.evaluate(i) for i in e.items)
+        axes = [v for v in values if isinstance(v, Axis)]
+        return Pack(tuple(axes)) if values and len(axes) == len(values) else values
+
+    def _stack(self, e: tree.Stack) -> Component:
+        axis = self.evaluate(e.axis)
+        if not isinstance(axis, Axis):
+            raise WeftError(errors.nameless_axis(e.axis.span.text, e.axis.span))
+        component = self.evaluate(e.of)
+        if not isinstance(component, Component):
+            raise WeftError(errors.wrong_kind(describe(component), "a component", e.of.span))
+        return Component(
+            component.unit, component.declaration, component.arguments, component.spans, component.overrides,
+            (*component.stack, axis), component.enclosing,
+        )
+
+    def _with(self, e: tree.With) -> Component:
+        base = self.evaluate(e.base)
+        if not isinstance(base, Component):
+            raise WeftError(errors.wrong_kind(describe(base), "a block or a model", e.base.span))
+        overrides = Overrides()
+        for override in e.overrides:
+            here = overrides
+            for part in override.path:
+                here = here.parts.setdefault(part, Overrides(span=override.span))
+            here.leaf, here.span = Deferred(override.value, self.scope.unit), override.span
+        return Component(
+            base.unit, base.declaration, base.arguments, base.spans, base.overrides.merged(overrides), base.stack, base.enclosing
+        )
+
+    def _repeat(self, e: tree.Repeat) -> Any:
+        help = ("bind it in the block: `blocks = repeat n { .. }`",)
+        raise WeftError(errors.wrong_kind("`repeat`", "a value", e.span, help))
+
+    def _scan(self, e: tree.Scan) -> Any:
+        from .scans import evaluate_scan
+
+        return evaluate_scan(self, e)
+
+    def _quantity(self, e: tree.Quantity) -> Any:
+        raise WeftError(errors.wrong_kind(f"a number of {e.unit}", "a number without a unit", e.span))
+
+    def _only_in_calls(self, e: tree.Expression) -> Any:
+        raise WeftError(errors.wrong_arguments(f"`{e.span.text}` has no value by itself", e.span))
+
+
+def _nowhere(scope: Scope) -> Span:
+    return Span(scope.unit.source, 0, 0)
+
+
+_EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {
+    tree.Name: Evaluator._name,
+    tree.Number: lambda _, e: e.value,
+    tree.String: lambda _, e: e.value,
+    tree.Boolean: lambda _, e: e.value,
+    tree.Quantity: Evaluator._quantity,
+    tree.Unary: Evaluator._unary,
+    tree.Binary: Evaluator._binary,
+    tree.Call: Evaluator._call,
+    tree.AxisMap: Evaluator._only_in_calls,
+    tree.Where: Evaluator._only_in_calls,
+    tree.Rest: Evaluator._only_in_calls,
+    tree.Attribute: Evaluator._attribute,
+    tree.Tuple: Evaluator._tuple,
+    tree.If: Evaluator._if,
+    tree.Repeat: Evaluator._repeat,
+    tree.Stack: Evaluator._stack,
+    tree.Scan: Evaluator._scan,
+    tree.With: Evaluator._with,
+}

@@ -1,0 +1,389 @@
+"""Instances: a component with arguments and overrides becomes a parameter set at a path, with children."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...lang import errors, tree
+from ...lang.axes import Axis
+from ...lang.diagnostics import WeftError
+from ...lang.sizes import Size
+from ...lang.source import Span
+from ...lang.walk import mentions, walk
+from ..ir.module import Init, Path
+from . import limits, numbers
+from .expressions import Evaluator, Weight
+from .scope import Lazy, Scope
+from .values import (
+    LAYER, Component, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, canonical, describe,
+)
+
+if TYPE_CHECKING:
+    from .elaborate import Elaborator
+
+
+def instantiate(elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None) -> Placed:
+    """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked."""
+    return _Placing(elaborator, component, path, label, index).run()
+
+
+class _Placing:
+    def __init__(
+        self, elaborator: Elaborator, component: Component, path: Path, label: str, index: tuple[str, int] | None
+    ) -> None:
+        self.elaborator, self.component, self.path, self.index = elaborator, component, path, index
+        self.declaration = component.declaration
+        self.scope = Scope(component.unit, component.enclosing)
+        self.placed = Placed(component, path, self.scope, component.stack, label or self.declaration.name)
+        self.static = Evaluator(elaborator, self.scope)
+
+    def run(self) -> Placed:
+        if len(self.path) > limits.NESTING:
+            raise WeftError(errors.recursion(self.declaration.name, self.declaration.span))
+        if self.index is not None:
+            self.scope.entries[self.index[0]] = self.index[1]
+        for parameter in self.declaration.parameters:
+            self._declare(parameter.name, self._later(self._parameter, parameter))
+        requirements = []
+        for member in self.declaration.members:
+            if isinstance(member, tree.DimDecl):
+                self._declare(member.name, self._later(self._dim, member))
+            elif isinstance(member, tree.Bind):
+                self._declare(member.name, self._later(self._bind, member))
+            elif isinstance(member, tree.WeightDecl):
+                for name in member.names:
+                    self.placed.weights[name] = member
+                    self.scope.entries[name] = Weight(self.placed, member, name)
+            elif isinstance(member, tree.Method):
+                self.placed.methods[member.name] = member
+                self.scope.entries.setdefault(member.name, MethodValue(self.placed, member.name))
+            elif isinstance(member, tree.Require):
+                requirements.append(member)
+        self._check_overrides()
+        for name, entry in list(self.scope.entries.items()):
+            if isinstance(entry, Lazy):
+                entry.force(self.declaration.span)
+        for requirement in requirements:
+            self._require(requirement)
+        order = [n for n in self.scope.entries if n in self.placed.children]
+        self.placed.children = {n: self.placed.children[n] for n in order}
+        self.placed.key = self._key()
+        return self.placed
+
+    def _later(self, compute: Callable[[Any], Any], member: Any) -> Callable[[], Any]:
+        return lambda: compute(member)
+
+    def _declare(self, name: str, compute: Callable[[], Any]) -> None:
+        self.scope.entries[name] = Lazy(name, compute)
+
+    # ------------------------------------------------------------ values
+
+    def _override(self, name: str) -> Overrides | None:
+        return self.component.overrides.parts.get(name)
+
+    def _overridden(self, name: str) -> tuple[bool, Any, Span | None]:
+        override = self._override(name)
+        if override is None or override.leaf is None:
+            return False, None, None
+        scope = Scope(override.leaf.unit, self.scope)
+        expression = override.leaf.expression
+        if isinstance(expression, tree.Repeat):
+            return True, self._layers(expression, name, scope), expression.span
+        return True, Evaluator(self.elaborator, scope).evaluate(expression), expression.span
+
+    def _parameter(self, parameter: tree.Parameter) -> Any:
+        name = parameter.name
+        found, value, span = self._overridden(name)
+        if not found and name in self.component.arguments:
+            found, value, span = True, self.component.arguments[name], self.component.spans.get(name)
+        if not found:
+            if parameter.default is None:
+                raise WeftError(errors.missing_parameter(name, self.declaration.name, self._use_span()))
+            value, span = self.static.evaluate(parameter.default), parameter.default.span
+        assert span is not None
+        value = self._with_parts(name, value, span)
+        kind = parameter.type.name if isinstance(parameter.type, tree.NamedType) else None
+        value = typed(self.elaborator, self.component.unit, parameter, kind, value, span)
+        if isinstance(value, Axis):
+            self.placed.actual[name] = value.name
+            return Axis(name, value.size)
+        if isinstance(value, Pack):
+            many = len(value.axes) > 1
+            local = tuple(Axis(f"{name}{i + 1}" if many else name, a.size) for i, a in enumerate(value.axes))
+            self.placed.actual.update({l.name: a.name for l, a in zip(local, value.axes, strict=True)})
+            return Pack(local)
+        return self._place(value, name)
+
+    def _use_span(self) -> Span:
+        return next(iter(self.component.spans.values()), self.declaration.span)
+
+    def _with_parts(self, name: str, value: Any, span: Span) -> Any:
+        override = self._override(name)
+        if override is None or not override.parts:
+            return value
+        if not isinstance(value, Component):
+            part, inner = next(iter(override.parts.items()))
+            raise WeftError(errors.unknown_override(f"{name}.{part}", part, f"`{name}`", (), inner.span or span))
+        merged = Overrides(None, override.span, override.parts)
+        return Component(
+            value.unit, value.declaration, value.arguments, value.spans, value.overrides.merged(merged), value.stack, value.enclosing
+        )
+
+    def _dim(self, member: tree.DimDecl) -> Axis:
+        found, value, span = self._overridden(member.name)
+        if not found:
+            value, span = self.static.evaluate(member.value), member.value.span
+        size = numbers.size(value)
+        if size is None:
+            raise WeftError(errors.parameter_mismatch(member.name, "a size", describe(value), span or member.span))
+        return Axis(member.name, positive(self.elaborator, f"`{member.name}`", size, span or member.span))
+
+    def _bind(self, member: tree.Bind) -> Any:
+        found, value, span = self._overridden(member.name)
+        if found:
+            if isinstance(value, PlacedLayers):
+                return value
+        else:
+            value, span = self._bound(member.value, member.name, self.static), member.value.span
+        assert span is not None
+        if not isinstance(value, PlacedLayers):
+            value = self._with_parts(member.name, value, span)
+        return self._place(value, member.name)
+
+    def _bound(self, expression: tree.Expression, name: str, evaluator: Evaluator) -> Any:
+        if isinstance(expression, tree.If):
+            body = evaluator.choose(expression)
+            inner = evaluator.inside(Scope(evaluator.scope.unit, evaluator.scope))
+            for statement in body.statements:
+                inner.run(statement)
+            assert body.result is not None
+            return self._bound(body.result, name, inner)
+        if isinstance(expression, tree.Repeat):
+            return self._layers(expression, name, evaluator.scope)
+        return evaluator.evaluate(expression)
+
+    def _place(self, value: Any, name: str) -> Any:
+        """A component becomes a child at `name`; anything else (an instance elsewhere, a number) stays what it is."""
+        if isinstance(value, Component):
+            stacked = Component(
+                value.unit, value.declaration, value.arguments, value.spans, value.overrides,
+                (*self.component.stack, *value.stack), value.enclosing,
+            )
+            self.placed.children[name] = instantiate(self.elaborator, stacked, (*self.path, name))
+            return self.placed.children[name]
+        return value
+
+    # ------------------------------------------------------------ repeat
+
+    def _layers(self, e: tree.Repeat, name: str, scope: Scope) -> PlacedLayers:
+        evaluator = Evaluator(self.elaborator, scope)
+        count = numbers.number(evaluator.evaluate(e.count))
+        if isinstance(count, Size) and self.elaborator.symbolic:
+            count = 1
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise WeftError(errors.not_positive("the number of layers", describe(count), e.count.span))
+        if count > limits.LAYERS:
+            raise WeftError(errors.too_large(f"{count:_} layers", f"{limits.LAYERS:_}", e.count.span))
+        if self.component.stack:
+            raise WeftError(errors.wrong_kind("`repeat` inside a `stack`", "a single layer", e.span))
+        override = self._override(name)
+        parts = Overrides(None, None, override.parts if override else {})
+        if e.members is not None:
+            label = name[:-1].capitalize() if name.endswith("s") and len(name) > 1 else f"{name.capitalize()}Layer"
+            block = tree.Block(label, (), None, e.members, span=e.span)
+            body = Component(scope.unit, block, overrides=parts, enclosing=scope)
+        else:
+            assert e.of is not None
+            value = evaluator.evaluate(e.of)
+            if not isinstance(value, Component):
+                raise WeftError(errors.wrong_kind(describe(value), "a component", e.of.span))
+            body = Component(
+                value.unit, value.declaration, value.arguments, value.spans, value.overrides.merged(parts), value.stack, value.enclosing
+            )
+            label = body.declaration.name
+        path: Path = (*self.path, name, LAYER)
+        leaves = _leaves(parts)
+        used = e.index is not None and (mentions(e.index, *(e.members or ())) or mentions(e.index, *leaves))
+        bodies: dict[Any, int] = {}
+        kept: list[Placed] = []
+        schedule = []
+        for i in range(count if used else 1):
+            layer = instantiate(self.elaborator, body, path, label, (e.index, i) if used and e.index else None)
+            if layer.key not in bodies:
+                bodies[layer.key] = len(kept)
+                kept.append(layer)
+            schedule.append(bodies[layer.key])
+        layers = PlacedLayers((*self.path, name), tuple(kept), tuple(schedule) if used else (0,) * count)
+        self.placed.children[name] = layers
+        return layers
+
+    # ------------------------------------------------------------ checks
+
+    def _require(self, member: tree.Require) -> None:
+        value = self.static.evaluate(member.condition)
+        if value is True or (self.elaborator.symbolic and not isinstance(value, bool)):
+            return
+        if self.elaborator.symbolic:
+            return
+        shown = []
+        for node in walk(member.condition):
+            if isinstance(node, tree.Name):
+                shown.append(f"{node.id} = {numbers.number(self.static.evaluate(node))}")
+        raise WeftError(errors.requirement_failed(member.condition.span.text, ", ".join(dict.fromkeys(shown)), member.span))
+
+    def _check_overrides(self) -> None:
+        settable = [n for n, v in self.scope.entries.items() if isinstance(v, Lazy)]
+        for name, override in self.component.overrides.parts.items():
+            if name not in settable:
+                span = override.span or self.declaration.span
+                owner = f"`{self.placed.label}`"
+                raise WeftError(errors.unknown_override(_path(name, override), name, owner, settable, span))
+
+    def _key(self) -> Any:
+        """What decides the code of this instance's methods: the block, its static values, its stack."""
+        entries: list[Any] = []
+        for name, entry in self.scope.entries.items():
+            value = entry.value if isinstance(entry, Lazy) else entry
+            if isinstance(value, Weight) or (isinstance(value, MethodValue) and value.owner is self.placed):
+                continue
+            if self.index is not None and name == self.index[0]:
+                methods = [m for m in self.declaration.members if isinstance(m, tree.Method)]
+                if not mentions(name, *methods):
+                    continue
+            entries.append((name, canonical(value, self.placed)))
+        around = ()
+        if self.component.enclosing is not None:
+            names = {n.id for n in walk(*self.declaration.members) if isinstance(n, tree.Name)}
+            around = tuple(self._around(n) for n in sorted(names))
+        stack = tuple((a.name, a.size) for a in self.component.stack)
+        place = self.declaration.span.start if self.component.enclosing is not None else 0
+        return self.component.unit.prefix, self.declaration.name, place, tuple(entries), around, stack
+
+    def _around(self, name: str) -> Any:
+        here = self.component.enclosing
+        while here is not None:
+            entry = here.entries.get(name)
+            if entry is not None:
+                if isinstance(entry, Weight) or (isinstance(entry, Lazy) and entry.state == "running"):
+                    return None
+                value = entry.force(self.declaration.span) if isinstance(entry, Lazy) else entry
+                return name, canonical(value, self.placed)
+            here = here.parent
+        return None
+
+
+def _leaves(overrides: Overrides) -> list[tree.Expression]:
+    found = [overrides.leaf.expression] if overrides.leaf else []
+    for part in overrides.parts.values():
+        found += _leaves(part)
+    return found
+
+
+def _path(name: str, override: Overrides) -> str:
+    while override.leaf is None and override.parts:
+        part, override = next(iter(override.parts.items()))
+        name = f"{name}.{part}"
+    return name
+
+
+def positive(elaborator: Elaborator, what: str, size: Size, span: Span) -> Size:
+    """The size itself, when it is at least 1 and not absurd (or not known yet)."""
+    if not size.is_constant:
+        return size
+    if size.fraction.denominator != 1 or size.fraction < 1:
+        raise WeftError(errors.not_positive(what, str(size), span))
+    if size.value > limits.AXIS:
+        raise WeftError(errors.too_large(f"{what} = {size.value:_}", f"{limits.AXIS:_}", span))
+    return size
+
+
+def typed(
+    elaborator: Elaborator, unit: Any, parameter: tree.Parameter, kind: str | None, value: Any, span: Span
+) -> Any:
+    """A static argument as its parameter wants it. Raises a diagnostic when it does not fit."""
+    name = parameter.name
+
+    def refuse(wanted: str) -> WeftError:
+        return WeftError(errors.parameter_mismatch(name, wanted, describe(value), span))
+
+    if kind is None:
+        if isinstance(parameter.default, tree.Number | tree.Boolean | tree.Binary | tree.Call | tree.Unary):
+            static = numbers.number(value)
+            wanted = parameter.default.value if isinstance(parameter.default, tree.Number | tree.Boolean) else 1.0
+            if isinstance(wanted, bool) != isinstance(static, bool) or static is None:
+                raise refuse("true or false" if isinstance(wanted, bool) else "a number")
+            return static
+        return value
+    if kind == "dim":
+        if isinstance(value, Axis):
+            positive(elaborator, f"`{name}`", value.size, span)
+            return value
+        size = numbers.size(value)
+        if size is None:
+            raise refuse("a size")
+        return Axis(name, positive(elaborator, f"`{name}`", size, span))
+    if kind == "dims":
+        axes = value.axes if isinstance(value, Pack) else (value,)
+        for axis in axes:
+            if not isinstance(axis, Axis):
+                if numbers.size(axis) is not None:
+                    raise WeftError(errors.nameless_axis(span.text, span))
+                raise refuse("an axis, or several in parentheses")
+        return Pack(tuple(axes))
+    if kind in ("int", "real", "bool"):
+        static = numbers.number(value)
+        if elaborator.symbolic and isinstance(static, Size):
+            return static
+        good = isinstance(static, bool) if kind == "bool" else isinstance(static, int if kind == "int" else int | float)
+        if not good or (kind != "bool" and isinstance(static, bool)):
+            raise refuse({"int": "a whole number", "real": "a number", "bool": "true or false"}[kind])
+        return float(static) if kind == "real" and isinstance(static, int) else static
+    if kind == "string":
+        if not isinstance(value, str):
+            raise refuse("a text")
+        return value
+    if kind == "Init":
+        if not isinstance(value, Init):
+            raise refuse("an initialiser, such as `normal(std = 0.02)`")
+        return value
+    return _interface(elaborator, unit, parameter, kind, value, span)
+
+
+def _interface(elaborator: Elaborator, unit: Any, parameter: tree.Parameter, kind: str, value: Any, span: Span) -> Any:
+    found = unit.find(kind)
+    assert parameter.type is not None
+    if found is None or not isinstance(found[1], tree.Interface):
+        known = [n for n in unit.names() if isinstance(unit.find(n)[1], tree.Interface)]
+        raise WeftError(errors.unknown_name(kind, ["dim", "dims", "int", "real", "bool", "string", "Init", *known], parameter.type.span))
+    for method in found[1].methods:
+        reason = unmet(method, value)
+        if reason:
+            raise WeftError(errors.interface_unmet(kind, parameter.name, reason, span, parameter.span))
+    return value
+
+
+def unmet(method: tree.InterfaceMethod, value: Any) -> str | None:
+    """Why a value does not offer a method of an interface, or None when it does."""
+    if isinstance(value, FnValue):
+        if method.name != "forward":
+            return f"a function has no method `{method.name}`"
+        bound = {n for n, _ in value.bound}
+        signature: tree.Signature | None = value.declaration.signature
+        free = [p for p in value.declaration.signature.parameters if p.name not in bound]
+        unbound = [p.name for p in free if isinstance(p.type, tree.NamedType) and p.default is None]
+        if unbound:
+            return f"`{value.declaration.name}` still needs `{unbound[0]}`: write `{value.declaration.name}({unbound[0]} = ..)`"
+        taken = sum(1 for p in free if not isinstance(p.type, tree.NamedType))
+    elif isinstance(value, Component | Placed):
+        members = value.declaration.members if isinstance(value, Component) else tuple(value.methods.values())
+        signature = next((m.signature for m in members if isinstance(m, tree.Method) and m.name == method.name), None)
+        if signature is None:
+            return f"it has no method `{method.name}`"
+        taken = len(signature.parameters)
+    elif isinstance(value, MethodValue):
+        taken = len(value.owner.methods[value.name].signature.parameters)
+    else:
+        return f"this is {describe(value)}"
+    wanted = len(method.signature.parameters)
+    return None if taken == wanted else f"`{method.name}` takes {wanted} arguments, this takes {taken}"

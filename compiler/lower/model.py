@@ -1,0 +1,119 @@
+"""A model of a program as an IR module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...lang import errors, tree
+from ...lang.axes import Axis, TensorType
+from ...lang.diagnostics import WeftError
+from ...lang.program import Program, name_span
+from ...lang.sizes import Size
+from ..ir.graph import Origin
+from ..ir.module import Init, Instance, Layers, Module, Parameter
+from . import limits
+from .elaborate import Elaborator
+from .expressions import Evaluator
+from .instances import positive
+from .scope import Scope
+from .values import Component, Placed, PlacedLayers, describe
+
+
+def compile_model(program: Program, name: str) -> Module:
+    """The model `name` of a program's main file as a module in full form. Raises WeftError."""
+    found = program.main.find(name)
+    if found is None or not isinstance(found[1], tree.Model | tree.DerivedModel):
+        raise WeftError(errors.no_such_item("model", name, program.main.source.path, program.models))
+    with deep_recursion():
+        return _compile(name, Elaborator().item(*found, name_span(found[1])))
+
+
+@contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for specs nested as deeply as the parser and `limits` allow."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 50_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _compile(name: str, component: Component) -> Module:
+    declaration = component.declaration
+    streams = [m for m in declaration.members if isinstance(m, tree.StreamDecl)]
+    if len(streams) > 1:
+        raise WeftError(errors.duplicate_name("stream", streams[1].span, streams[0].span))
+    stream = (streams[0].axis, streams[0].history) if streams else None
+    elaborator = Elaborator(stream)
+    root = elaborator.place(component)
+    root.label = name
+    made = _entry(elaborator, root, stream, streams[0] if streams else None)
+    shape = elaborator.functions[made].inputs[0][1] if elaborator.functions[made].inputs else TensorType(())
+    symbols = [str(a.size) for a in shape.axes if not a.size.is_constant]
+    module = Module(
+        name, elaborator.functions, made, _instance(elaborator, root, name), stream,
+        batch=symbols[0] if len(symbols) > 1 else "", sequence=symbols[-1] if symbols else "",
+    )
+    if module.parameter_count() > limits.PARAMETERS:
+        what = f"a model of {module.parameter_count():_} parameters"
+        raise WeftError(errors.too_large(what, f"{limits.PARAMETERS:_}", declaration.span))
+    return module
+
+
+def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None, declared: tree.StreamDecl | None) -> str:
+    """Elaborate `forward` on inputs whose unknown axes are symbols; the name of the function made."""
+    method = root.methods.get("forward")
+    typed = [p.type for p in method.signature.parameters] if method else []
+    if method is None or not typed or not all(isinstance(t, tree.TensorTypeExpression) for t in typed):
+        raise WeftError(errors.no_forward(root.label, root.component.declaration.span))
+    types = []
+    for type in typed:
+        assert isinstance(type, tree.TensorTypeExpression)
+        axes = []
+        for entry in type.axes:
+            if not isinstance(entry, tree.Name):
+                raise WeftError(errors.wrong_kind(f"`{entry.span.text}`", "the name of an axis", entry.span))
+            found, value = root.scope.find(entry.id, entry.span)
+            axes.append(Axis(entry.id, value.size if found and isinstance(value, Axis) else Size.symbol(entry.id)))
+        types.append(TensorType(tuple(axes), type.dtype))
+    if stream and declared and not any(t.has(stream[0]) for t in types):
+        raise WeftError(errors.unknown_name(stream[0], [n for t in types for n in t.names], declared.span))
+    parameters = list(method.signature.parameters)
+    from .signature import Binding
+
+    binding = Binding({a.name: a for t in types for a in t.axes}, [], {a.name: a.name for t in types for a in t.axes})
+    made = elaborator._specialise(
+        method, root, "forward", root.scope, root.key, (), parameters, binding, tuple(types), method.span,
+        f"{root.component.unit.prefix}.{root.label}.forward",
+    )
+    return made.name
+
+
+def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
+    used = elaborator.used.get(placed.key, set())
+    parameters = []
+    for name, declaration in placed.weights.items():
+        if name not in used:
+            continue
+        type = elaborator.weight_type(placed, declaration)
+        for axis in type.axes:
+            positive(elaborator, f"axis `{axis.name}` of `{name}`", axis.size, declaration.span)
+        init = Init("normal", (("std", 0.02),))
+        if declaration.initial is not None:
+            value = Evaluator(elaborator, Scope(placed.component.unit, placed.scope)).evaluate(declaration.initial)
+            if not isinstance(value, Init):
+                wanted = "an initialiser, such as `normal(std = 0.02)`"
+                raise WeftError(errors.parameter_mismatch(name, wanted, describe(value), declaration.initial.span))
+            init = value
+        parameters.append(Parameter(name, type, init, Origin(declaration.span)))
+    children: list[tuple[str, Instance | Layers]] = []
+    for name, child in placed.children.items():
+        if isinstance(child, PlacedLayers):
+            bodies = tuple(_instance(elaborator, b, b.label) for b in child.bodies)
+            children.append((name, Layers(bodies, child.schedule)))
+        else:
+            children.append((name, _instance(elaborator, child, child.label)))
+    return Instance(label, tuple(parameters), tuple(children))

@@ -1,0 +1,98 @@
+"""Arithmetic on static values: numbers, sizes and axes (an axis counts as its size)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...lang.axes import Axis
+from ...lang.sizes import InexactSize, Size
+
+Number = bool | int | float | Size
+
+
+class NotStatic(TypeError):
+    """These values cannot be combined when the model is compiled."""
+
+
+def number(value: Any) -> Number | None:
+    """A static value as a number, or None when it is none. Whole constant sizes become ints."""
+    if isinstance(value, Axis):
+        value = value.size
+    if isinstance(value, Size):
+        return value.value if value.is_constant and value.fraction.denominator == 1 else value
+    return value if isinstance(value, bool | int | float) else None
+
+
+def size(value: Any) -> Size | None:
+    """A static value as a size, or None when it is none."""
+    if isinstance(value, Axis):
+        return value.size
+    if isinstance(value, Size):
+        return value
+    return Size.of(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+def binary(op: str, left: Any, right: Any) -> Any:
+    """The value of `left op right` for static values.
+
+    Raises NotStatic when they do not combine, InexactSize when whole numbers do not divide, and lets
+    ZeroDivisionError and OverflowError pass.
+    """
+    if op in ("and", "or"):
+        if not isinstance(left, bool) or not isinstance(right, bool):
+            raise NotStatic(f"`{op}` needs two bools")
+        return (left and right) if op == "and" else (left or right)
+    a, b = number(left), number(right)
+    if op in ("==", "!="):
+        same = (a == b) if a is not None and b is not None else left == right
+        return same if op == "==" else not same
+    if a is None or b is None or isinstance(a, bool) or isinstance(b, bool):
+        raise NotStatic(f"`{op}` needs two numbers")
+    if isinstance(a, Size) or isinstance(b, Size):
+        return _sizes(op, a, b)
+    if op in COMPARE:
+        return COMPARE[op](a, b)
+    if op == "/" and isinstance(a, int) and isinstance(b, int):
+        if a % b:
+            raise InexactSize(f"{a} / {b}")
+        return a // b
+    if op == "^":
+        if abs(b) > 4096 or (isinstance(a, int) and isinstance(b, int) and abs(a) > 2 and abs(b) > 256):
+            raise OverflowError(f"{a} ^ {b}")
+        return a**b if b >= 0 or isinstance(a, float) else float(a) ** b
+    return {"+": a + b, "-": a - b, "*": a * b}[op] if op in "+-*" else (a % b if op == "%" else a / b)
+
+
+def _sizes(op: str, a: Any, b: Any) -> Any:
+    if isinstance(a, float) or isinstance(b, float):
+        raise NotStatic("a size that is not known yet")
+    left, right = size(a), size(b)
+    assert left is not None and right is not None
+    if op == "+":
+        return left + right
+    if op == "-":
+        return left - right
+    if op == "*":
+        return left * right
+    if op == "/":
+        return left / right
+    if op == "^" and isinstance(b, int) and 0 <= b <= 16:
+        return left**b
+    raise NotStatic("a size that is not known yet")
+
+
+STATIC_FUNCTIONS: Mapping[str, Callable[[float], float]] = {
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "floor": math.floor, "sin": math.sin, "cos": math.cos,
+    "tanh": math.tanh, "abs": abs, "erf": math.erf, "rsqrt": lambda x: 1 / math.sqrt(x),
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+}

@@ -1,0 +1,62 @@
+"""Editing a function without losing its states: while it is open, their updates count as outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node
+from ..ir.module import Function, Module
+
+
+def opened(function: Function) -> Graph:
+    """A copy of the body whose outputs are those of the function and then the updates of its states."""
+    graph = function.graph.copy()
+    graph.outputs = (*graph.outputs, *(s.update for s in function.states))
+    return graph
+
+
+def closed(function: Function, graph: Graph) -> Function:
+    """The function with an edited body: states get their updates back, what nothing needs is gone."""
+    graph.sweep()
+    count = len(function.outputs)
+    states = tuple(replace(s, update=v) for s, v in zip(function.states, graph.outputs[count:], strict=True))
+    graph.outputs = graph.outputs[:count]
+    return replace(function, graph=graph, states=states)
+
+
+def every_function(module: Module, change: Callable[[Function], Function]) -> Module:
+    """The module with every function changed on its own."""
+    return replace(module, functions={name: change(f) for name, f in module.functions.items()})
+
+
+def is_composite(function: Function) -> bool:
+    """A fn of the standard library: back ends know it by name, so its calls and its signature stay as they are."""
+    return not function.block and function.definition.startswith("weft.")
+
+
+def has_effects(module: Module) -> Callable[[str], bool]:
+    """Whether a function (or one that it runs) reads parameters, keeps states or draws noise, by name."""
+    known: dict[str, bool] = {}
+
+    def effects(name: str) -> bool:
+        if name not in known:
+            function = module.functions[name]
+            known[name] = bool(function.states) or any(_own(node) or any(map(effects, _runs(node))) for node in _nodes(function))
+        return known[name]
+
+    return effects
+
+
+def _nodes(function: Function) -> list[Node]:
+    return list(function.graph.nodes())
+
+
+def _own(node: Node) -> bool:
+    return node.op in ("param", "state", "dropout")
+
+
+def _runs(node: Node) -> tuple[str, ...]:
+    from ..ir.needs import callees
+
+    return callees(node)

@@ -1,0 +1,23 @@
+"""Counts and bytes as a person reads them."""
+
+from __future__ import annotations
+
+
+def count(value: float) -> str:
+    """Three or four digits and a unit: `1,234`, `41.9 M`, `405.9 B`, `2.5e+18`."""
+    if value < 10_000 and float(value).is_integer():
+        return f"{int(value):,}"
+    for unit in ("", " k", " M", " B", " T", " P"):
+        if abs(value) < 999.95:
+            return f"{value:.3g}{unit}" if abs(value) < 99.95 else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value * 1e15:.2g}"
+
+
+def size(value: float) -> str:
+    """Bytes in binary units: `512 B`, `1.50 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1023.995:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.2f} {unit}"
+        value /= 1024
+    return f"{value:.2f} PiB"
