@@ -12,7 +12,7 @@ from .diagnostics import Diagnostic
 from .recipe_builder import RecipeBuilder, string, texts
 from .source import Source, Span
 
-MAX_DEPTH = 150
+MAX_DEPTH = 120
 """Levels of the tree: nested expressions, and operators in one chain, may be this deep."""
 
 

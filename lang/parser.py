@@ -19,7 +19,7 @@ from .source import Source, Span
 from .unexpected import explain_unexpected
 from .words import FOREIGN, ITEMS, RESERVED, UNITS, refusal
 
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 400_000
 """A file may have this many characters."""
 
 MAX_PROBLEMS = 50

@@ -16,6 +16,9 @@ from .source import Source, Span
 MAX_DIGITS = 30
 """Integers have at most this many digits: more than any size, fewer than Python takes long to print."""
 
+MAX_PROBLEMS = 200
+"""After this many problems the rest of a text is taken as it is: it is no Weft."""
+
 _HIDDEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\x85\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile("[“”„«»‘’'][^“”„«»‘’'\n]*[“”„«»‘’']")
@@ -71,7 +74,8 @@ def scan(source: Source) -> Scan:
         if match is None or kind is None or _glued(text, match.end(), kind):
             end = _stray_end(text, position)
             span = Span(source, position, end)
-            report(_stray(span, tokens))
+            if len(problems) < MAX_PROBLEMS:
+                report(_stray(span, tokens))
             tokens.append(Token("UNKNOWN", span.text, position, end_pos=end))
             position, alone = end, False
             continue
@@ -93,7 +97,7 @@ def scan(source: Source) -> Scan:
         span = Span(source, hidden.start(), hidden.end())
         if not any(p.offset == span.start for p in problems):
             report(errors.unknown_character(span, described(hidden.group()), ("remove this invisible character",), ""))
-        if len(problems) > 100:
+        if len(problems) >= MAX_PROBLEMS:
             break
     return Scan(tuple(tokens), tuple(comments), tuple(sorted(problems, key=lambda p: p.offset)))
 

@@ -23,6 +23,10 @@ _AXIS_ERRORS = {
 }
 
 
+class Undecided(Exception):
+    """Two sizes of a block checked by itself differ as written; only numbers can tell whether they agree."""
+
+
 def axis_diagnostic(error: AxisError, span: Span, operands: tuple[Tensor, ...]) -> Diagnostic:
     """An AxisError as a diagnostic that points at the operation and shows the types of its operands."""
     labels = []
@@ -50,6 +54,7 @@ class Body:
     slices: list[tuple[Tensor, str]] = field(default_factory=list)
     invariants: list[tuple[Tensor, str]] = field(default_factory=list)
     sites: dict[str, int] = field(default_factory=dict)
+    symbolic: bool = False
 
     def tensor(self, value: Value, span: Span) -> Tensor:
         type = self.graph.type(value)
@@ -63,6 +68,8 @@ class Body:
         try:
             value = ops.build(self.graph, name, *values, origin=Origin(span), **attributes)
         except AxisError as error:
+            if self.symbolic and error.kind == "size":
+                raise Undecided from error
             raise WeftError(axis_diagnostic(error, span, operands)) from error
         return self.tensor(value, span)
 

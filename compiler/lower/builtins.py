@@ -347,6 +347,8 @@ def _elementwise(name: str, op: str, arity: int, real: bool) -> None:
         numbers = [number(v) for v in values]
         if all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
             return _static(name, numbers, span)
+        if evaluator.elaborator.symbolic and not any(n is None for n in numbers):
+            return 0.5  # stands for a number that depends on sizes without numbers
         tensors = tuple(evaluator.lift(v, span) for v in values)
         if real:
             tensors = tuple(evaluator.as_real(t) for t in tensors)

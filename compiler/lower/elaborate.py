@@ -15,7 +15,7 @@ from ..ir.control import call, repeat
 from ..ir.graph import Origin
 from ..ir.module import Function
 from . import limits
-from .body import Body
+from .body import Body, Undecided
 from .expressions import Evaluator
 from .instances import instantiate, typed
 from .results import conform, declared_type
@@ -276,6 +276,8 @@ class Elaborator:
         try:
             return bind(types, tuple(p.name for p in parameters), tuple(t.type for t in tensors), fixed, packs, stacked)
         except Mismatch as error:
+            if self.symbolic and error.sizes:
+                raise Undecided from error
             labels = (Label(parameters[error.position].span, "declared here"),)
             at = tensors[error.position].span
             raise WeftError(errors.argument_mismatch(error.message, at, labels, error.help)) from error
@@ -308,7 +310,7 @@ class Elaborator:
         if mark in self._running:
             raise WeftError(errors.recursion(label, span))
         self._running.append(mark)
-        body = Body(owner, binding)
+        body = Body(owner, binding, symbolic=self.symbolic)
         inner = Scope(scope.unit, scope)
         for type in local:
             for axis in type.axes:

@@ -25,7 +25,7 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
     axis = evaluator.known_axis(e.axis.id)
     if axis is None or e.axis.id not in outer.known:
         raise WeftError(errors.unknown_name(e.axis.id, tuple(outer.known), e.axis.span))
-    body = Body(outer.placed, outer.binding, outer=outer, scanned=axis, known=dict(outer.known))
+    body = Body(outer.placed, outer.binding, outer=outer, scanned=axis, known=dict(outer.known), symbolic=outer.symbolic)
     scope = Scope(evaluator.scope.unit, evaluator.scope)
     inner = evaluator.inside(scope)
     inner.body = body

@@ -10,10 +10,10 @@ from ...lang.axes import Axis, TensorType
 
 
 class Mismatch(ValueError):
-    """Argument `position` does not fit its declared type."""
+    """Argument `position` does not fit its declared type; `sizes` when only two sizes differ."""
 
-    def __init__(self, position: int, message: str, help: str = "") -> None:
-        self.position, self.message, self.help = position, message, help
+    def __init__(self, position: int, message: str, help: str = "", sizes: bool = False) -> None:
+        self.position, self.message, self.help, self.sizes = position, message, help, sizes
         super().__init__(message)
 
 
@@ -139,7 +139,8 @@ def _one(piece: Piece, given: Axis, name: str, position: int, binding: Binding) 
     formal, fixed = piece
     known = fixed or binding.axes.get(formal)
     if known is not None and known.size != given.size:
-        raise Mismatch(position, f"axis `{formal}` of `{name}` is {known.size}, the argument's `{given.name}` is {given.size}")
+        message = f"axis `{formal}` of `{name}` is {known.size}, the argument's `{given.name}` is {given.size}"
+        raise Mismatch(position, message, sizes=True)
     if fixed is None:
         binding.axes.setdefault(formal, Axis(formal, given.size))
     binding.actual.setdefault(formal, given.name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph
 from ..ir.module import Function, Module
+from ..ir.needs import callees, callees_first
 
 
 def opened(function: Function) -> Graph:
@@ -35,28 +36,11 @@ def is_composite(function: Function) -> bool:
     return not function.block and function.definition.startswith("weft.")
 
 
-def has_effects(module: Module) -> Callable[[str], bool]:
-    """Whether a function (or one that it runs) reads parameters, keeps states or draws noise, by name."""
-    known: dict[str, bool] = {}
-
-    def effects(name: str) -> bool:
-        if name not in known:
-            function = module.functions[name]
-            known[name] = bool(function.states) or any(_own(node) or any(map(effects, _runs(node))) for node in _nodes(function))
-        return known[name]
-
-    return effects
-
-
-def _nodes(function: Function) -> list[Node]:
-    return list(function.graph.nodes())
-
-
-def _own(node: Node) -> bool:
-    return node.op in ("param", "state", "dropout")
-
-
-def _runs(node: Node) -> tuple[str, ...]:
-    from ..ir.needs import callees
-
-    return callees(node)
+def holding(module: Module, *ops: str) -> frozenset[str]:
+    """Names of the functions that do one of some operations, themselves or in what they run."""
+    found: set[str] = set()
+    for name in callees_first(module):
+        nodes = module.functions[name].graph.nodes()
+        if any(n.op in ops or not found.isdisjoint(callees(n)) for n in nodes):
+            found.add(name)
+    return frozenset(found)

@@ -1,0 +1,143 @@
+"""Checking a whole program: every fn and block by itself, every model with its numbers, every recipe and checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..lang import tree
+from ..lang.axes import Axis, TensorType
+from ..lang.diagnostics import Diagnostic, WeftError
+from ..lang.program import Program, Unit, name_span
+from ..lang.sizes import Size
+from .ir.module import Module
+from .lower.body import Body, Undecided
+from .lower.elaborate import Elaborator
+from .lower.expressions import Evaluator
+from .lower.model import compile_model, deep_recursion
+from .lower.scope import Scope
+from .lower.values import Component, FnValue, Pack
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What checking a program gives: the modules of its models, and everything that is wrong with it."""
+
+    program: Program
+    modules: dict[str, Module]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def check(program: Program) -> Checked:
+    """Check every item of the main file. Findings are collected, not raised; each item is checked on its own."""
+    found: list[Diagnostic] = list(program.diagnostics)
+    modules: dict[str, Module] = {}
+    broken = {d.primary.span.source.path for d in found if d.primary}
+    with deep_recursion():
+        for name, item in program.main.items.items():
+            try:
+                if isinstance(item, tree.Fn):
+                    check_fn(program.main, item)
+                elif isinstance(item, tree.Block):
+                    check_block(program.main, item)
+                elif isinstance(item, tree.Model | tree.DerivedModel):
+                    modules[name] = compile_model(program, name)
+            except WeftError as error:
+                found += error.diagnostics
+            except Undecided:
+                continue  # sizes without numbers cannot decide it; the models that use the item will
+    if broken and program.diagnostics:
+        missing = {"E0201"}  # names that an item which did not parse would have declared
+        found = [d for d in found if d in program.diagnostics or d.code not in missing]
+    return Checked(program, modules, _once(found))
+
+
+def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each finding once, in the order of the text."""
+    unique = {(d.code, d.primary.span if d.primary else d.title): d for d in reversed(found)}
+    def place(d: Diagnostic) -> tuple[str, int]:
+        return (d.primary.span.source.path, d.primary.span.start) if d.primary else ("", 0)
+
+    return tuple(sorted(unique.values(), key=place))
+
+
+def check_fn(unit: Unit, item: tree.Fn) -> None:
+    """Elaborate a fn on axes without numbers, so that mistakes show before anyone calls it."""
+    elaborator = Elaborator(symbolic=True)
+    statics = _statics(item.signature.parameters)
+    if statics is None:
+        return
+    value = FnValue(unit, item)
+    body = Body(None, symbolic=True)
+    arguments = _tensors(body, item.signature, {n: v for n, v in statics.items() if isinstance(v, Axis)})
+    if arguments is None:
+        return
+    span = name_span(item)
+    given = [(n, v, span) for n, v in (*statics.items(), *arguments)]
+    elaborator.call_fn(Evaluator(elaborator, Scope(unit), body), value, given, span)
+
+
+def check_block(unit: Unit, item: tree.Block) -> None:
+    """Elaborate every method of a block on symbolic sizes; a slot without a default has to be filled to be checked."""
+    elaborator = Elaborator(symbolic=True)
+    statics = _statics(item.parameters)
+    if statics is None:
+        return
+    component = elaborator.construct(Component(unit, item), [(n, v, name_span(item)) for n, v in statics.items()], name_span(item))
+    placed = elaborator.place(component)
+    for name, method in placed.methods.items():
+        body = Body(placed, symbolic=True)
+        axes = {n: v for n in placed.scope.entries if isinstance(v := placed.scope.find(n, item.span)[1], Axis | Pack)}
+        arguments = _tensors(body, method.signature, axes)
+        if arguments is not None:
+            evaluator = Evaluator(elaborator, placed.scope, body)
+            elaborator.call_method(evaluator, placed, name, [(n, v, method.span) for n, v in arguments], method.span)
+
+
+def _statics(parameters: tuple[tree.Parameter, ...]) -> dict[str, Any] | None:
+    """Stand-ins for the static parameters that have no default; None when one needs a component."""
+    values: dict[str, Any] = {}
+    for parameter in parameters:
+        if not isinstance(parameter.type, tree.NamedType):
+            continue
+        kind, name = parameter.type.name, parameter.name
+        if kind == "dim":
+            values[name] = Axis(name, Size.symbol(name))
+        elif kind == "dims":
+            values[name] = Pack((Axis(name, Size.symbol(name)),))
+        elif parameter.default is not None:
+            continue
+        elif kind in ("int", "real", "bool"):
+            values[name] = {"int": 2, "real": 0.5, "bool": False}[kind]
+        else:
+            return None
+    return values
+
+
+def _tensors(body: Body, signature: tree.Signature, axes: dict[str, Any]) -> list[tuple[str, Any]] | None:
+    """One symbolic tensor per typed argument; None when an argument has no type."""
+    arguments = []
+    for parameter in signature.parameters:
+        if isinstance(parameter.type, tree.NamedType) or (parameter.type is None and parameter.default is not None):
+            continue
+        if parameter.type is None:
+            return None
+        assert isinstance(parameter.type, tree.TensorTypeExpression)
+        found: list[Axis] = []
+        rests = 0
+        for entry in parameter.type.axes:
+            if isinstance(entry, tree.Rest):
+                found += [Axis("B", Size.symbol("B"))] if rests == 0 else []
+                rests += 1
+            elif isinstance(entry, tree.Pack):
+                pack = axes.get(entry.name)
+                found += pack.axes if isinstance(pack, Pack) else ()
+            elif isinstance(entry, tree.Name):
+                known = axes.get(entry.id)
+                found.append(Axis(entry.id, known.size if isinstance(known, Axis) else Size.symbol(entry.id)))
+        unique = {a.name: a for a in found}
+        type = TensorType(tuple(unique.values()), parameter.type.dtype)
+        arguments.append((parameter.name, body.input(parameter.name, type, parameter.span)))
+    return arguments
+
+

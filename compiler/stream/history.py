@@ -1,0 +1,174 @@
+"""R3, R6, R7: what is renamed is remembered; the past is looked at under a mask, the future never."""
+
+from __future__ import annotations
+
+from ...lang import errors
+from ...lang.axes import Axis, TensorType, union
+from ...lang.diagnostics import WeftError
+from ...lang.sizes import Size
+from ..ir.graph import Node, Value
+from ..ir.module import State
+from .body import Body
+from .facts import Implied
+from .positions import allowed
+from .refusals import calls, made_at, span_of
+
+
+def rename(body: Body, node: Node) -> tuple[Value, ...]:
+    """R3: renaming the stream to its history appends to what is remembered."""
+    (operand,) = (body.new[v] for v in node.operands)
+    axis, to = body.type(operand).axis(node["axis"]), body.retyped(node["to"])
+    if not body.streamed(TensorType((axis,)), (axis.name,)):
+        return (body.copy(node),)
+    if body.is_history(axis) != body.is_history(to) and not (body.is_token(axis) and body.is_history(to)):
+        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, calls(body)))
+    if body.is_token(axis) and not body.is_history(to) and body.derivation.form.step:
+        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, calls(body)))
+    if not body.derivation.form.step or body.is_history(axis):
+        return (body.copy(node),)
+    if body.within_scan:
+        raise WeftError(errors.state_in_scan(span_of(node), f"rename({axis.name} -> {to.name})", calls(body)))
+    return (_remember(body, node, operand, axis, to),)
+
+
+def _remember(body: Body, node: Node, operand: Value, axis: Axis, to: Axis) -> Value:
+    body.remembers = True
+    name = body.state_name(node, "history")
+    here = body.type(operand)
+    at = here.index(axis.name)
+
+    def along(new: Axis) -> TensorType:
+        return here.with_axes((*here.axes[:at], new, *here.axes[at + 1 :]))
+
+    past = Axis(to.name, body.derivation.past(body.width))
+    before = body.add("state", name=name, type=along(past), origin=node.origin)
+    renamed = body.add("rename", operand, axis=axis.name, to=Axis(to.name, axis.size), origin=node.origin)
+    after = body.add("append", before, renamed, axis=to.name, to=to, origin=node.origin)
+    update, kind = after, "grow"
+    if body.width is not None:
+        last = Axis(to.name, Size.of(body.width - 1))
+        update, kind = body.add("last", after, axis=to.name, to=last, origin=node.origin), "ring"
+    width = None if body.width is None else body.width - 1
+    body.states.append(State(name, kind, body.type(before), update, to.name, width))
+    return after
+
+
+def look(body: Body, node: Node) -> tuple[Value, ...]:
+    """R6 and R7: operations that look along an axis."""
+    operands = tuple(body.new[v] for v in node.operands)
+    over = _over(node)
+    type = TensorType(union(tuple(body.type(v) for v in operands)))
+    if node.op == "take":
+        type = body.type(operands[0])
+    _check_batch(body, node, type, over)
+    looked = body.streamed(type, over)
+    if not looked:
+        return (body.copy(node),)
+    if body.spare:
+        return (_masked_reduction(body, node, operands[0], over),)
+    future = [a for a in looked if body.is_token(a) and not _is_encoded_history(body, type, a)]
+    if future:
+        raise WeftError(errors.sees_the_future(span_of(node), node.op, future[0].name, body.derivation.why(), calls(body)))
+    history = looked[0]
+    if node.op == "mean" and len(looked) == 1:
+        raise WeftError(errors.depends_on_length(span_of(node), history.name, calls(body)))
+    if node.op not in ("softmax", "dot", "sum") or len(looked) > 1:
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, history.name, (), calls(body)))
+    tokens = tuple(a for a in type.axes if body.is_token(a) and a.name != history.name)
+    if body.derivation.form.rows and tokens:
+        operands = _restricted(body, node, operands, tokens[0], history)
+    _check_mask(body, node, operands, tokens, history)
+    return (body.copy(node, *operands),)
+
+
+def _over(node: Node) -> tuple[str, ...]:
+    over = node["axis"] if node.op == "take" else node["over"]
+    return over if isinstance(over, tuple) else (over,)
+
+
+def _is_encoded_history(body: Body, type: TensorType, axis: Axis) -> bool:
+    """Without a stream every token sees all: one of two axes of tokens is looked along, for each entry of the other."""
+    if body.derivation.module.stream is not None:
+        return False
+    return any(body.is_token(a) and a.name != axis.name for a in type.axes)
+
+
+def _where(body: Body, node: Node, operands: tuple[Value, ...]) -> Implied:
+    """What holds at the entries that count."""
+    if node.op == "softmax":
+        return body.fact(operands[1]).true if len(operands) == 2 else Implied()
+    implied = body.fact(operands[0]).nonzero
+    return implied.both(body.fact(operands[1]).nonzero) if node.op == "dot" else implied
+
+
+def _check_mask(
+    body: Body, node: Node, operands: tuple[Value, ...], tokens: tuple[Axis, ...], history: Axis
+) -> None:
+    """R7: in a step, the entries that count must imply position(S) <= position(T); notes how far back they reach."""
+    if not body.derivation.form.step:
+        return
+    implied = _where(body, node, operands)
+    for token in tokens:
+        ahead = implied.bound(tuple(sorted(((history.name, 1), (token.name, -1)))))
+        if implied.never or (ahead is not None and ahead <= 0):
+            reach = implied.bound(tuple(sorted(((history.name, -1), (token.name, 1)))))
+            body.windows.append(None if reach is None else reach + 1)
+            return
+    masks = operands[1:] if node.op == "softmax" else ()
+    made = [made_at(body, v) for v in masks]
+    names = tuple(a.name for a in tokens)
+    raise WeftError(
+        errors.history_not_masked(span_of(node), node.op, history.name, names, [s for s in made if s], calls(body))
+    )
+
+
+def _restricted(
+    body: Body, node: Node, operands: tuple[Value, ...], token: Axis, history: Axis
+) -> tuple[Value, ...]:
+    """The operands, so that entries of other documents and padding do not count."""
+    pair = (token.name, history.name)
+    implied = _where(body, node, operands)
+    if implied.never or pair in implied.allowed:
+        return operands
+    own = allowed(body, token, history, node.origin)
+    if node.op == "softmax":
+        mask = own if len(operands) == 1 else body.add("and", operands[1], own, origin=node.origin)
+        return operands[0], mask
+    at = next((i for i, v in enumerate(operands) if body.type(v).has(token.name) and body.type(v).has(history.name)), 0)
+    kept = body.add("where", own, operands[at], body.zero(body.type(operands[at]).dtype), origin=node.origin)
+    return (*operands[:at], kept, *operands[at + 1 :])
+
+
+# ------------------------------------------------------------------ across rows
+
+
+def _check_batch(body: Body, node: Node, type: TensorType, over: tuple[str, ...]) -> None:
+    if not body.derivation.form.rows or body.spare or node.op == "take":
+        return
+    batch = body.batch().size
+    mixed = [n for n in over if type.has(n) and type.axis(n).size == batch]
+    if mixed:
+        raise WeftError(errors.mixes_rows(span_of(node), node.op, mixed[0], calls(body)))
+
+
+def _masked_reduction(body: Body, node: Node, operand: Value, over: tuple[str, ...]) -> Value:
+    """A penalty's sum or mean over tokens that leaves padding out."""
+    if node.op not in ("sum", "mean"):
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), calls(body)))
+    type = body.type(operand)
+    tokens = [a for a in type.axes if a.name in over and body.is_token(a)]
+    if len(tokens) != 1:
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), calls(body)))
+    batch = body.batch()
+    segments = body.add(
+        "ambient", name="segments", type=TensorType((batch, tokens[0]), "int"), origin=node.origin
+    )
+    real = body.add("ne", segments, body.constant(0, node.origin), origin=node.origin)
+    kept = body.add("where", real, operand, body.zero(type.dtype), origin=node.origin)
+    kept = body.ordered(kept, (*(a for a in body.type(kept).axes if not type.has(a.name)), *type.axes))
+    if node.op == "sum":
+        return body.add("sum", kept, over=over, origin=node.origin)
+    inner = tuple(n for n in (batch.name, tokens[0].name) if n in over)
+    share = body.add("mean", body.add("cast", real, dtype="real"), over=inner, origin=node.origin)
+    mean = body.add("mean", kept, over=over, origin=node.origin)
+    return body.add("div", mean, share, origin=node.origin)

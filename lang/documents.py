@@ -1,0 +1,172 @@
+"""Text that may be laid out on one line or several: the algebra under the formatter.
+
+After Wadler, "A prettier printer" (2003): a group is put on one line when it fits, else all its
+lines break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+WIDTH = 120
+INDENT = 2
+
+
+@dataclass(frozen=True)
+class Document:
+    """`broken` is True when it cannot stand on one line."""
+
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Text(Document):
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Line(Document):
+    """A line break in a broken group; on one line it is `flat`."""
+
+    flat: str = " "
+
+
+@dataclass(frozen=True)
+class BrokenOnly(Document):
+    """Text that stands only in a broken group: the comma after the last element."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Note(Document):
+    """A comment behind what its line holds; a line break must follow."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Sequence(Document):
+    parts: tuple[Document, ...] = ()
+
+
+@dataclass(frozen=True)
+class Nest(Document):
+    body: Document = Text()
+
+
+@dataclass(frozen=True)
+class Group(Document):
+    body: Document = Text()
+
+
+HARD = Line(broken=True)
+SPACE_OR_BREAK = Line()
+NOTHING_OR_BREAK = Line(flat="")
+EMPTY = Text()
+
+
+def text(value: str) -> Document:
+    return Text(text=value)
+
+
+def note(comment: str) -> Document:
+    return Note(broken=True, text=comment)
+
+
+def sequence(*parts: Document | str) -> Document:
+    documents = tuple(text(p) if isinstance(p, str) else p for p in parts)
+    return Sequence(any(d.broken for d in documents), documents)
+
+
+def joined(parts: Iterable[Document], between: Document) -> Document:
+    out: list[Document] = []
+    for part in parts:
+        out += [between, part] if out else [part]
+    return sequence(*out)
+
+
+def nest(*parts: Document | str) -> Document:
+    body = sequence(*parts)
+    return Nest(body.broken, body)
+
+
+def group(*parts: Document | str) -> Document:
+    body = sequence(*parts)
+    return Group(body.broken, body)
+
+
+def lay_out(document: Document) -> str:
+    """The text of a document, at most `WIDTH` columns wide where its breaks allow it."""
+    lines: list[tuple[str, str]] = []
+    current: list[str] = []
+    column = 0
+    comment = ""
+    waiting: list[tuple[int, bool, Document]] = [(0, True, document)]
+    while waiting:
+        indent, breaks, part = waiting.pop()
+        if isinstance(part, Sequence):
+            waiting += [(indent, breaks, p) for p in reversed(part.parts)]
+        elif isinstance(part, Nest):
+            waiting.append((indent + INDENT, breaks, part.body))
+        elif isinstance(part, Group):
+            flat = not part.broken and _fits(WIDTH - column, part.body, waiting)
+            waiting.append((indent, not flat, part.body))
+        elif isinstance(part, Note):
+            comment = part.text
+        elif isinstance(part, Line) and (breaks or part.broken):
+            lines.append(("".join(current).rstrip(), comment))
+            current, column, comment = [" " * indent], indent, ""
+        else:
+            written = part.flat if isinstance(part, Line) else part.text if isinstance(part, Text) else ""
+            if isinstance(part, BrokenOnly) and breaks:
+                written = part.text
+            current.append(written)
+            column += len(written)
+    lines.append(("".join(current).rstrip(), comment))
+    return "\n".join(_with_comments(lines))
+
+
+def _fits(room: int, body: Document, after: list[tuple[int, bool, Document]]) -> bool:
+    """True when `body` on one line, and what must stand behind it on that line, needs at most `room` columns."""
+    rest = len(after)
+    waiting: list[tuple[bool, Document]] = [(False, body)]
+    while room >= 0:
+        if not waiting:
+            if not rest:
+                return True
+            rest -= 1
+            _, breaks, document = after[rest]
+            waiting.append((breaks, document))
+            continue
+        breaks, part = waiting.pop()
+        if isinstance(part, Sequence):
+            waiting += [(breaks, p) for p in reversed(part.parts)]
+        elif isinstance(part, Nest):
+            waiting.append((breaks, part.body))
+        elif isinstance(part, Group):
+            waiting.append((part.broken, part.body))
+        elif isinstance(part, Line):
+            if breaks or part.broken:
+                return True
+            room -= len(part.flat)
+        elif isinstance(part, Text):
+            room -= len(part.text)
+    return False
+
+
+def _with_comments(lines: list[tuple[str, str]]) -> list[str]:
+    """Comments behind the code; those of neighbouring lines begin in one column."""
+    out: list[str] = []
+    start = 0
+    while start < len(lines):
+        end = start
+        while end < len(lines) and lines[end][1]:
+            end += 1
+        width = max((len(code) for code, _ in lines[start:end]), default=0)
+        out += [f"{code:<{width}}  {comment}" for code, comment in lines[start:end]]
+        if end < len(lines):
+            out.append(lines[end][0])
+        start = end + 1
+    return out
