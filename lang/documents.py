@@ -61,6 +61,14 @@ class Group(Document):
     body: Document = Text()
 
 
+@dataclass(frozen=True)
+class Row(Document):
+    """`target = value`: neighbouring rows have their `=` in one column."""
+
+    target: str = ""
+    value: Document = Text()
+
+
 HARD = Line(broken=True)
 SPACE_OR_BREAK = Line()
 NOTHING_OR_BREAK = Line(flat="")
@@ -78,6 +86,40 @@ def note(comment: str) -> Document:
 def sequence(*parts: Document | str) -> Document:
     documents = tuple(text(p) if isinstance(p, str) else p for p in parts)
     return Sequence(any(d.broken for d in documents), documents)
+
+
+def row(target: str, value: Document) -> Document:
+    return Row(value.broken, target, value)
+
+
+def with_rows_aligned(contents: list[tuple[bool, Document]]) -> list[Document]:
+    """`(stands behind a blank line, content)` of each line -> the contents, the `=` of each run of rows aligned.
+
+    A run ends at a blank line, at a line that is no row, and behind a row over several lines. Single
+    letters (sizes and axes), plain names and dotted paths are runs of their own.
+    """
+    out: list[Document] = []
+    start = 0
+    while start < len(contents):
+        end = start + 1
+        while (
+            end < len(contents)
+            and _kind(contents[start][1]) == _kind(contents[end][1]) != ""
+            and not contents[end][0]
+            and not contents[end - 1][1].broken
+        ):
+            end += 1
+        run = [content for _, content in contents[start:end]]
+        width = max(len(r.target) if isinstance(r, Row) else 0 for r in run)
+        out += [sequence(f"{r.target:<{width}} = ", r.value) if isinstance(r, Row) else r for r in run]
+        start = end
+    return out
+
+
+def _kind(content: Document) -> str:
+    if not isinstance(content, Row):
+        return ""
+    return "letter" if len(content.target) == 1 else "path" if "." in content.target else "name"
 
 
 def joined(parts: Iterable[Document], between: Document) -> Document:
@@ -106,6 +148,7 @@ def lay_out(document: Document) -> str:
     waiting: list[tuple[int, bool, Document]] = [(0, True, document)]
     while waiting:
         indent, breaks, part = waiting.pop()
+        assert not isinstance(part, Row), "rows are resolved by with_rows_aligned"
         if isinstance(part, Sequence):
             waiting += [(indent, breaks, p) for p in reversed(part.parts)]
         elif isinstance(part, Nest):
@@ -146,7 +189,7 @@ def _fits(room: int, body: Document, after: list[tuple[int, bool, Document]]) ->
         elif isinstance(part, Nest):
             waiting.append((breaks, part.body))
         elif isinstance(part, Group):
-            waiting.append((part.broken, part.body))
+            waiting.append((breaks or part.broken, part.body))
         elif isinstance(part, Line):
             if breaks or part.broken:
                 return True

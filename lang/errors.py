@@ -21,6 +21,7 @@ def code(number: str, title: str) -> Callable[[Callable[P, Diagnostic]], Callabl
 
     def register(constructor: Callable[P, Diagnostic]) -> Callable[P, Diagnostic]:
         assert number not in CODES, f"{number} is used twice"
+        assert constructor.__name__ not in globals(), f"{constructor.__name__} is defined twice"
         CODES[number] = title
 
         def stamped(*args: P.args, **kwargs: P.kwargs) -> Diagnostic:
@@ -360,7 +361,7 @@ def axis_twice(message: str, span: Span, labels: Sequence[Label] = (), help: str
 
 
 @code("E0304", "number out of range")
-def out_of_range(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
+def number_out_of_range(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
     return finding(message, span, "here", labels=labels, help=(help,) if help else ())
 
 
@@ -386,7 +387,7 @@ def result_mismatch(found: str, declared: str, span: Span, declaration: Span) ->
 
 
 @code("E0308", "wrong arguments")
-def wrong_arguments(message: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
+def wrong_call(message: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
     return finding(message, span, "in this call", help=help)
 
 
@@ -795,3 +796,13 @@ def unprintable(kind: str) -> Diagnostic:
         f"an attribute holds a `{kind}`, which the text form has no way to write",
         help=("attributes hold numbers, names, axes, types, sizes, instances, initialisers and tuples of these",),
     )
+
+
+@code("E0804", "function that cannot be inlined")
+def not_inlinable(name: str, reason: str, candidates: Sequence[str] = ()) -> Diagnostic:
+    return finding(f"`{name}` cannot be inlined: {reason}", help=did_you_mean(name, candidates))
+
+
+@code("E0805", "unknown optimisation level")
+def unknown_level(level: str, levels: Sequence[str]) -> Diagnostic:
+    return finding(f"there is no optimisation level `{shorten(level)}`", help=(f"the levels are {one_of(levels, 'and')}",))

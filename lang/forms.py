@@ -49,7 +49,9 @@ class Family:
 
     def kind(self) -> Kind:
         """A value that is one of these forms."""
-        return Kind(self.words, self.forms[0].example, lambda expression, name, scope: read_term(expression, self, scope))
+        return Kind(
+            self.words, self.forms[0].example, lambda expression, name, scope: read_term(expression, self, scope)
+        )
 
 
 def read_term(expression: tree.Expression, family: Family, scope: Scope) -> Term:
@@ -58,7 +60,9 @@ def read_term(expression: tree.Expression, family: Family, scope: Scope) -> Term
         form = family.get(expression.id)
         assert form is not None
         raise WeftError(
-            errors.wrong_arguments(form.name, "is called like a function", "no parentheses", form.example, expression.span)
+            errors.wrong_arguments(
+                form.name, "is called like a function", "no parentheses", form.example, expression.span
+            )
         )
     if isinstance(expression, tree.Name):
         raise WeftError(errors.unknown_form(expression.id, family.words, family.names, expression.span))
@@ -106,7 +110,9 @@ def _arguments(form: Form, call: tree.Call, scope: Scope) -> tuple[tuple[str, Va
                 values.append((wanted.name, (value,) if wanted.many else value))
             elif wanted.default is REQUIRED:
                 span = call.function.span
-                missing = errors.wrong_arguments(form.name, f"needs `{wanted.name}`", f"no `{wanted.name}`", form.example, span)
+                missing = errors.wrong_arguments(
+                    form.name, f"needs `{wanted.name}`", f"no `{wanted.name}`", form.example, span
+                )
                 raise WeftError(missing)
             else:
                 values.append((wanted.name, wanted.default))
@@ -176,7 +182,11 @@ SCHEDULES = Family(
             (Argument("peak", _RATE), Argument("warmup", _NONE_YET, None), Argument("floor", _FLOOR, 0.0)),
             "linear(peak = 3e-4, warmup = 100 steps)",
         ),
-        Form("inverse_sqrt", (Argument("peak", _RATE), Argument("warmup", _LENGTH)), "inverse_sqrt(peak = 3e-4, warmup = 100 steps)"),
+        Form(
+            "inverse_sqrt",
+            (Argument("peak", _RATE), Argument("warmup", _LENGTH)),
+            "inverse_sqrt(peak = 3e-4, warmup = 100 steps)",
+        ),
         Form(
             "wsd",
             (
@@ -224,7 +234,11 @@ OBJECTIVES = Family(
     (
         Form("next_token", (Argument("on", choice("all", "assistant"), "all"),), "next_token()"),
         Form("masked_token", (Argument("rate", _SHARE, 0.15),), "masked_token(rate = 0.15)"),
-        Form("span_corruption", (Argument("rate", _SHARE, 0.15), Argument("length", real(1, example="3"), 3.0)), "span_corruption()"),
+        Form(
+            "span_corruption",
+            (Argument("rate", _SHARE, 0.15), Argument("length", real(1, example="3"), 3.0)),
+            "span_corruption()",
+        ),
         Form("reward", (Argument("margin", real(0, example="0.1"), 0.0),), "reward()"),
         Form("dpo", (_BETA, Argument("reference", STAGE)), "dpo(beta = 0.1, reference = sft)"),
         Form("kto", (_BETA, Argument("reference", STAGE)), "kto(beta = 0.1, reference = sft)"),

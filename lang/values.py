@@ -53,7 +53,9 @@ def real(minimum: float, maximum: float = math.inf, *, above: bool = False, exam
         value = number(expression, name, "a number", example)
         inside = (value > minimum if above else value >= minimum) and value <= maximum
         low = f"above {minimum:g}" if above else f"at least {minimum:g}"
-        return float(within(value, inside, name, low if math.isinf(maximum) else f"{low} and at most {maximum:g}", expression))
+        return float(
+            within(value, inside, name, low if math.isinf(maximum) else f"{low} and at most {maximum:g}", expression)
+        )
 
     return Kind("a number", example, read)
 
@@ -66,12 +68,16 @@ def amount(*units: str, minimum: int = 1) -> Kind:
         if not isinstance(expression, tree.Quantity):
             if isinstance(expression, tree.Number):
                 raise WeftError(errors.wrong_unit(name, units, expression.text, expression.span))
-            raise WeftError(errors.wrong_value(name, f"a number of {units[0]}", describe(expression), example, expression.span))
+            raise WeftError(
+                errors.wrong_value(name, f"a number of {units[0]}", describe(expression), example, expression.span)
+            )
         if expression.unit not in units:
             raise WeftError(errors.wrong_unit(name, units, expression.number.text, expression.span))
         value = expression.number.value
         if not math.isfinite(value) or value != int(value):
-            raise WeftError(errors.wrong_value(name, f"a whole number of {units[0]}", "a fraction", example, expression.span))
+            raise WeftError(
+                errors.wrong_value(name, f"a whole number of {units[0]}", "a fraction", example, expression.span)
+            )
         within(value, minimum <= value <= 2**63, name, f"at least {minimum:,} {expression.unit}", expression)
         return Amount(int(value), expression.unit)
 

@@ -27,10 +27,16 @@ def columns(layers: Layers, shapes: Mapping[int, Shape], gap: float, lane_gap: f
     tie their ends into one column. Then each column moves towards its neighbours, never past its row's order.
     """
     column, shift = _tie(layers, shapes)
-    distances = _distances(layers, shapes, column, shift, gap, lane_gap)
-    pulls = _pulls(layers, shapes, column, shift)
-    x = _pack(distances, sorted(set(column.values())))
-    _relax(x, distances, pulls)
+    through = _through(layers, column, shift)
+    distances = _distances(layers, shapes, *through, gap, lane_gap)
+    x = _pack(distances, sorted(set(through[0].values())))
+    if x is None:
+        through = column, shift
+        distances = _distances(layers, shapes, *through, gap, lane_gap)
+        x = _pack(distances, sorted(set(column.values())))
+    assert x is not None, "ties that do not cross leave an order"
+    column, shift = through
+    _relax(x, distances, _pulls(layers, shapes, column, shift))
     return {v: x[c] + shift[v] for v, c in column.items()}
 
 
@@ -47,8 +53,8 @@ def _tie(layers: Layers, shapes: Mapping[int, Shape]) -> tuple[dict[int, int], d
     def worth(s: Segment) -> int:
         if layers.is_lane(s.upper) and layers.is_lane(s.lower):
             return 3
-        short_above = [t for t in above[s.lower] if not layers.is_lane(t.upper)] or above[s.lower]
-        short_below = [t for t in below[s.upper] if not layers.is_lane(t.lower)] or below[s.upper]
+        short_above = [t for t in above[s.lower] if t.upper not in layers.bypasses] or above[s.lower]
+        short_below = [t for t in below[s.upper] if t.lower not in layers.bypasses] or below[s.upper]
         if _middle(s, short_above, lambda t: (place[t.upper], t.upper_port)) and _middle(
             s, short_below, lambda t: (place[t.lower], t.lower_port)
         ):
@@ -80,6 +86,16 @@ def _tie(layers: Layers, shapes: Mapping[int, Shape]) -> tuple[dict[int, int], d
                 column[s.lower] = column[v]
                 shift[s.lower] = shift[v] + shapes[v].outputs[s.upper_port] - shapes[s.lower].inputs[s.lower_port]
     return column, shift
+
+
+def _through(layers: Layers, column: dict[int, int], shift: dict[int, float]) -> tuple[dict[int, int], dict[int, float]]:
+    """The same columns, with the only input of a drawing right above its only output, so that boxes stand in line."""
+    if len(layers.rows[0]) != 1 or len(layers.rows[-1]) != 1:
+        return column, shift
+    (first,), (last,) = layers.rows[0], layers.rows[-1]
+    old, new, by = column[last], column[first], shift[first] - shift[last]
+    moved = [v for v, c in column.items() if c == old]
+    return column | dict.fromkeys(moved, new), shift | {v: shift[v] + by for v in moved}
 
 
 def _middle(s: Segment, among: list[Segment], key: object) -> bool:
@@ -114,14 +130,14 @@ def _pulls(
         offset = (
             shift[s.upper] + shapes[s.upper].outputs[s.upper_port] - shift[s.lower] - shapes[s.lower].inputs[s.lower_port]
         )
-        weight = 0.3 if layers.is_lane(s.upper) or layers.is_lane(s.lower) else 1.0
+        weight = 0.1 if s.upper in layers.bypasses or s.lower in layers.bypasses else 1.0
         pulls[b].append((a, offset, weight))
         pulls[a].append((b, -offset, weight))
     return pulls
 
 
-def _pack(distances: dict[tuple[int, int], float], names: Sequence[int]) -> dict[int, float]:
-    """Every column as far left as the distances allow."""
+def _pack(distances: dict[tuple[int, int], float], names: Sequence[int]) -> dict[int, float] | None:
+    """Every column as far left as the distances allow; None when they contradict each other."""
     x = dict.fromkeys(names, 0.0)
     for _ in range(len(names) + 1):
         moved = False
@@ -129,8 +145,8 @@ def _pack(distances: dict[tuple[int, int], float], names: Sequence[int]) -> dict
             if x[b] < x[a] + apart - 1e-9:
                 x[b], moved = x[a] + apart, True
         if not moved:
-            break
-    return x
+            return x
+    return None
 
 
 def _relax(

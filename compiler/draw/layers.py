@@ -29,11 +29,15 @@ class Segment:
 
 @dataclass(frozen=True)
 class Layers:
-    """Rows of vertices in their order. Vertices from `lanes` on are not items: links pass through them."""
+    """Rows of vertices in their order. Vertices from `lanes` on are not items: links pass through them.
+
+    `bypasses` are the lanes of links whose ends are also joined the long way round, as a residual's are.
+    """
 
     rows: tuple[tuple[int, ...], ...]
     segments: tuple[Segment, ...]
     lanes: int
+    bypasses: frozenset[int]
 
     def is_lane(self, vertex: int) -> bool:
         return vertex >= self.lanes
@@ -49,11 +53,11 @@ def arrange(count: int, first: Sequence[int], last: Sequence[int], late: frozens
     rows: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
     for vertex, rank in enumerate(ranks):
         rows[rank].append(vertex)
-    segments = _segments(count, ranks, wires, rows)
+    segments, bypasses = _segments(count, ranks, wires, rows)
     ordered = _initial(rows, segments, first, last)
     if sum(map(len, ordered)) <= _LARGE:
         ordered = _fewest_crossings(ordered, segments)
-    return Layers(tuple(map(tuple, ordered)), tuple(segments), count)
+    return Layers(tuple(map(tuple, ordered)), tuple(segments), count, bypasses)
 
 
 def _ranks(
@@ -77,20 +81,38 @@ def _ranks(
     return ranks
 
 
-def _segments(count: int, ranks: list[int], wires: Sequence[Wire], rows: list[list[int]]) -> list[Segment]:
-    """Every wire cut at the rows it passes; wires from the same result share their lane."""
+def _segments(
+    count: int, ranks: list[int], wires: Sequence[Wire], rows: list[list[int]]
+) -> tuple[list[Segment], frozenset[int]]:
+    """Every wire cut at the rows it passes; wires from the same result share their lane. Lanes join the rows."""
     lanes: dict[tuple[int, int, int], int] = {}
     found: dict[Segment, None] = {}
+    bypasses: set[int] = set()
+    below: dict[int, list[int]] = defaultdict(list)
+    for upper, _, lower, _ in wires:
+        below[upper].append(lower)
+    reached = _reached(count, wires if count <= _LARGE else ())
     for upper, port, lower, operand in wires:
+        long_way = any(lower in reached[v] for v in below[upper])
         here, here_port = upper, port
         for rank in range(ranks[upper] + 1, ranks[lower]):
             lane = lanes.setdefault((upper, port, rank), count + len(lanes))
             if lane not in rows[rank]:
                 rows[rank].append(lane)
+            if long_way:
+                bypasses.add(lane)
             found[Segment(here, here_port, lane, 0)] = None
             here, here_port = lane, 0
         found[Segment(here, here_port, lower, operand)] = None
-    return list(found)
+    return list(found), frozenset(bypasses)
+
+
+def _reached(count: int, wires: Sequence[Wire]) -> list[set[int]]:
+    """What each vertex leads to. Wires of one vertex come after those of all that lead to it."""
+    reached: list[set[int]] = [set() for _ in range(count)]
+    for upper, _, lower, _ in sorted(wires, key=lambda w: -w[2]):
+        reached[upper] |= {lower} | reached[lower]
+    return reached
 
 
 def _initial(rows: list[list[int]], segments: list[Segment], first: Sequence[int], last: Sequence[int]) -> list[list[int]]:

@@ -1,35 +1,311 @@
-"""Reads a compiled model as a drawing: what a person would put on the board, from the calls of its functions."""
+"""Reads a compiled model as a drawing: the calls of its functions, as boxes within boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ...lang.axes import TensorType
 from ..ir.graph import Node, Value
 from ..ir.instances import find
-from ..ir.module import Function, Instance, Layers, Module, Path, Reference, State, join
+from ..ir.module import Function, Instance, Layers, Module, Path, Reference, State, count_parameters, join
 from ..quantities import count
 from ..schedule import Run, fold
-from .operations import SIGNS, SILENT, SOURCES, describe, title
+from .facts import counted, instance_facts, kind, place, remembered, spelled, state_facts, types
+from .operations import SIGNS, SILENT, title
 from .picture import Drawing, End, Item, Kind, Link
-from .text import shortened
 
-_LONGEST_TITLE = 34
+_LONGEST = 30  # characters of several operations in one item
+_MANY_RUNS = 8  # a schedule in more pieces is drawn as its different layers
 
 
 def scene(module: Module, states: Sequence[tuple[Path, State]] = ()) -> Drawing:
     """The drawing of a whole model. `states` are what its decoder remembers, by path of call sites."""
-    reader = _Reader(module, states)
-    body = _Body(reader, (), ())
-    main = module.main
+    body = _Body(_Reader(module, states), (), ())
     inputs: list[End | None] = []
-    for name, type in main.inputs:
-        item = Item(f"input {name}", Kind.INPUT, name, facts=(("input", spelled(type)),))
-        inputs.append(body.place(item))
-    outputs = body.read(main, inputs)
-    for i, (end, type) in enumerate(zip(outputs, main.output_types, strict=True)):
-        if end is not None and not main.outputs[i].startswith("penalty."):
-            item = Item(f"output {i}", Kind.OUTPUT, main.outputs[i] if len(outputs) > 1 else "logits" if False else "output", facts=(("output", spelled(type)),))
-            body.place(item, [(end, type)])
+    for name, type in module.main.inputs:
+        inputs.append(body.put(Item(f"input {name}", Kind.INPUT, name, facts=(("input", spelled(type)),))))
+    for end, type, name in body.results(module.main, body.read(module.main, inputs)):
+        body.put(Item(f"output {name}", Kind.OUTPUT, "output", facts=(("output", spelled(type)),)), [(end, type)])
     return body.drawing(0, 0)
+
+
+class _Reader:
+    """What all parts of one scene share: the module, its states, and the instances that were drawn already."""
+
+    def __init__(self, module: Module, states: Sequence[tuple[Path, State]]) -> None:
+        self.module, self.states = module, states
+        self.drawn: set[str] = set()
+
+    def below(self, site: Path) -> list[State]:
+        """The states of all functions called at or below a place."""
+        return [state for path, state in self.states if path[: len(site)] == site]
+
+    def at(self, site: Path) -> list[State]:
+        """The states of the function called at a place itself."""
+        return [state for path, state in self.states if path == site]
+
+    def opens(self, function: Function) -> bool:
+        """Whether the inside of a method is worth drawing: it runs other instances, scans, or contracts twice."""
+        dots = 0
+        for node in function.graph.nodes():
+            dots += node.op == "dot"
+            if node.op in ("repeat", "scan") or dots > 1:
+                return True
+            if node.op == "call" and node["instance"] is not None:
+                callee = self.module.functions[node["callee"]]
+                if node["instance"] != Reference() or self.opens(callee):
+                    return True
+        return False
+
+    def is_identity(self, function: Function) -> bool:
+        """Whether a function gives back its only input."""
+        if len(function.inputs) != 1 or len(function.graph.outputs) != 1:
+            return False
+        node = function.graph[function.graph.outputs[0]]
+        while node.op == "call" and self.is_identity(self.module.functions[node["callee"]]):
+            node = function.graph[node.operands[0]]
+        return node.op == "input"
+
+
+@dataclass
+class _Body:
+    """One function while its drawing is made, on the instance at `path`, called at `site`."""
+
+    reader: _Reader
+    path: Path
+    site: Path
+    items: dict[str, Item] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+
+    def drawing(self, inputs: int, outputs: int) -> Drawing:
+        return Drawing(tuple(self.items.values()), tuple(self.links), inputs, outputs)
+
+    def put(self, item: Item, operands: Sequence[tuple[End, TensorType]] = ()) -> End:
+        """Add an item; its key gets a number when another item has it."""
+        key, number = item.key, 1
+        while key in self.items:
+            number += 1
+            key = f"{item.key}.{number}"
+        self.items[key] = replace(item, key=key)
+        self.links += [Link(end, End(key, port), type) for port, (end, type) in enumerate(operands)]
+        return End(key)
+
+    def results(self, function: Function, ends: Sequence[End | None]) -> list[tuple[End, TensorType, str]]:
+        """What a function gives back and is drawn: its values, without its penalties."""
+        rows = zip(ends, function.output_types, function.outputs, strict=True)
+        return [(end, type, name) for end, type, name in rows if end is not None and not name.startswith("penalty.")]
+
+    def read(self, function: Function, inputs: Sequence[End | None]) -> list[End | None]:
+        """Add what a function does; None stands for a value that is not drawn (a constant, a position, a penalty)."""
+        return _Function(self, function).read(inputs)
+
+
+class _Function:
+    """One pass over the nodes of a function: which end of which item is which value."""
+
+    def __init__(self, body: _Body, function: Function) -> None:
+        self.body, self.function, self.graph = body, function, function.graph
+        self.reader, self.module = body.reader, body.reader.module
+        self.ends: dict[Value, End | None] = {}
+        self.memory: dict[str, list[State]] = defaultdict(list)
+        for state in self.reader.at(body.site):
+            self.memory["shift" if state.kind == "delay" else "scan" if state.kind == "carry" else "rename"].append(state)
+
+    def read(self, inputs: Sequence[End | None]) -> list[End | None]:
+        names = [name for name, _ in self.function.inputs]
+        for node in self.graph.nodes():
+            if node.op == "input":
+                self.ends[Value(node.id)] = inputs[names.index(node["name"])]
+            else:
+                self._node(node)
+        ends = [self.ends[v] for v in self.graph.outputs]
+        for i, name in enumerate(self.function.outputs):
+            end = ends[i]
+            if name.startswith("penalty.") and end is not None:
+                item = Item(f"{join(self.body.site)} {name}", Kind.PENALTY, name.replace(".", " "), used=self.function.origin.first_span())
+                self.body.put(item, [(end, self.function.output_types[i])])
+                ends[i] = None
+        return ends
+
+    def _node(self, node: Node) -> None:
+        shown = self._operands(node)
+        self.ends |= dict.fromkeys(node.values)
+        if node.op == "call":
+            self._call(node, shown)
+        elif node.op == "repeat":
+            self._repeat(node, shown)
+        elif node.op == "scan":
+            self._scan(node, shown)
+        elif not shown:
+            return
+        elif node.op in SILENT or (node.op == "rename" and not self.memory["rename"]):
+            self.ends[Value(node.id)] = shown[0][0]
+        elif node.op == "rename":
+            self._remember(node, shown)
+        else:
+            self._operation(node, shown)
+
+    def _operands(self, node: Node) -> list[tuple[End, TensorType]]:
+        return [(end, self.graph.type(v)) for v in node.operands if (end := self.ends[v]) is not None]
+
+    def _key(self, name: str) -> str:
+        return join((*self.body.site, name))
+
+    # ------------------------------------------------------------ calls
+
+    def _call(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        callee = self.module.functions[node["callee"]]
+        reference: Reference | None = node["instance"]
+        if shown and self.reader.is_identity(callee):
+            self.ends[Value(node.id)] = shown[0][0]
+        elif reference == Reference():
+            inner = replace(self.body, site=(*self.body.site, node["site"]))
+            for value, end in zip(node.values, inner.read(callee, [self.ends[v] for v in node.operands]), strict=True):
+                self.ends[value] = end
+        elif reference is not None:
+            self._instance(node, callee, reference.resolve(self.body.path), shown)
+        elif shown or node.types[0].axes:
+            name = callee.definition.rsplit(".", 1)[-1] or callee.name
+            facts = (("function", callee.definition or callee.name), *((k, _short(v)) for k, v in callee.statics), *types(callee))
+            facts = (*facts, *state_facts(self.reader.below((*self.body.site, node["site"]))))
+            spans = {"used": node.origin.first_span(), "defined": callee.origin.first_span()}
+            self._results(node, callee, self.body.put(Item(self._key(node["site"]), Kind.FUNCTION, name, facts=facts, **spans), shown))
+
+    def _results(self, node: Node, callee: Function, end: End) -> None:
+        for i, name in enumerate(callee.outputs):
+            if not name.startswith("penalty."):
+                self.ends[Value(node.id, i)] = replace(end, port=i)
+
+    def _instance(self, node: Node, callee: Function, path: Path, shown: list[tuple[End, TensorType]]) -> None:
+        instance = find(self.module, path)
+        assert isinstance(instance, Instance)
+        site = (*self.body.site, node["site"])
+        again = place(path) in self.reader.drawn
+        self.reader.drawn.add(place(path))
+        name = str(path[-1]) if callee.method == "forward" else f"{path[-1]}.{callee.method}"
+        facts = instance_facts(self.module, callee, path, self.reader.below(site))
+        words = counted(instance)
+        item = Item(
+            join(site), kind(instance, callee), name, instance.block, "shared weights" if again and words else words,
+            facts, node.origin.first_span(), callee.origin.first_span(),
+        )  # fmt: skip
+        if not again and self.reader.opens(callee):
+            item = replace(item, kind=Kind.BOX, inner=self._inside(node, callee, path, site))
+        self._results(node, callee, self.body.put(item, shown))
+
+    def _inside(self, node: Node, callee: Function, path: Path, site: Path) -> Drawing:
+        """The drawing of a callee: its ports are the operands and results that are drawn."""
+        body = _Body(self.reader, path, site)
+        inputs: list[End | None] = []
+        for v in node.operands:
+            inputs.append(None if self.ends[v] is None else End("", sum(e is not None for e in inputs)))
+        results = body.results(callee, body.read(callee, inputs))
+        body.links += [Link(end, End("", i), type) for i, (end, type, _) in enumerate(results)]
+        return body.drawing(sum(e is not None for e in inputs), len(results))
+
+    # ------------------------------------------------------------ repeat
+
+    def _repeat(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        path = node["instance"].resolve(self.body.path)
+        layers = find(self.module, path)
+        assert isinstance(layers, Layers)
+        runs = fold(node["schedule"])
+        if len(runs) > _MANY_RUNS:
+            order = node["schedule"]
+            runs = tuple(Run(order.count(b), order.index(b), b) for b in dict.fromkeys(order))
+        if len(runs) == 1 and runs[0].body is not None:
+            item = self._run(node, layers, runs[0], path, set())
+        else:
+            item = Item("", Kind.BOX, "", inner=self._chain(node, layers, runs, path, set()))
+        number = len(node["schedule"])
+        facts = (("place", place(path)), ("layers", f"{number:,}"), ("parameters", counted(layers)), *item.facts)
+        each = count(count_parameters(layers.bodies[0])) if len(runs) == 1 and runs[0].body is not None and number > 1 else ""
+        words = f"{number} × {each} = {counted(layers)}" if each and counted(layers) else counted(layers)
+        key = self._key(node["site"])
+        item = replace(
+            item, key=key, kind=Kind.LAYERS, title=node["site"], note=f"× {number} layers" if number > 1 else "1 layer",
+            count=words, facts=facts, used=node.origin.first_span(),
+        )  # fmt: skip
+        end = self.body.put(item, shown)
+        for i in range(node["carried"]):
+            self.ends[Value(node.id, i)] = replace(end, port=i)
+
+    def _run(self, node: Node, layers: Layers, run: Run, path: Path, known: set[int]) -> Item:
+        """The item for a run of equal layers, or of a pattern of layers."""
+        key = join((*self.body.site, node["site"], run.first))
+        note = f"× {run.count}" if run.count > 1 else ""
+        if run.body is None:
+            inner = self._chain(node, layers, run.pattern, path, known)
+            return Item(key, Kind.LAYERS, run.name, note, inner=inner)
+        callee = self.module.functions[node["bodies"][run.body]]
+        here = (*path, run.first)
+        instance = find(self.module, here)
+        assert isinstance(instance, Instance)
+        site = (*self.body.site, node["site"], run.first)
+        facts = instance_facts(self.module, callee, here, self.reader.below(site))
+        item = Item(key, Kind.LAYERS if run.count > 1 else Kind.BOX, run.name, note, counted(instance), facts, defined=callee.origin.first_span())
+        if run.body in known:
+            return replace(item, kind=Kind.PLAIN, note=f"{note} as above".strip())
+        known.add(run.body)
+        return replace(item, inner=self._inside(node, callee, here, site))
+
+    def _chain(self, node: Node, layers: Layers, runs: Sequence[Run], path: Path, known: set[int]) -> Drawing:
+        """Runs one after another: carried values pass through all of them, the others go to each."""
+        body = _Body(self.reader, path, self.body.site)
+        visible = [i for i, v in enumerate(node.operands) if self.ends[v] is not None]
+        ends: dict[int, End] = {i: End("", port) for port, i in enumerate(visible)}
+        for run in runs:
+            item = self._run(node, layers, run, path, known)
+            end = body.put(item, [(ends[i], self.graph.type(node.operands[i])) for i in visible])
+            ends |= {i: replace(end, port=i) for i in range(node["carried"])}
+        body.links += [Link(ends[i], End("", i), node.types[i]) for i in range(node["carried"])]
+        return body.drawing(len(visible), node["carried"])
+
+    # ------------------------------------------------------------ operations
+
+    def _scan(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        states = self.memory["scan"]
+        facts = (("scan", f"along {node['axis'].name}"), *types(self.module.functions[node["body"]]), *state_facts(states))
+        carried = [self.module.functions[node["body"]].inputs[i] for i in range(node["states"])]
+        note = "carries " + ", ".join(f"[{', '.join(type.names)}]" for _, type in carried)
+        item = Item(self._key(f"scan %{node.id}"), Kind.SCAN, f"scan {node['axis'].name}", "", note, facts, node.origin.first_span())
+        end = self.body.put(item, shown)
+        self.ends |= {value: replace(end, port=i) for i, value in enumerate(node.values)}
+
+    def _remember(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        state = self.memory["rename"].pop(0)
+        facts = (*state_facts([state]), ("renamed", f"{node['axis']} → {node['to'].name}"))
+        item = Item(self._key(state.name), Kind.STATE, state.name, "", remembered(state), facts, node.origin.first_span())
+        self.ends[Value(node.id)] = self.body.put(item, shown)
+
+    def _operation(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        ends = {end for end, _ in shown}
+        text = title(node, self.graph, [self.ends[v] is not None for v in node.operands])
+        facts = (("operation", node.op), ("out", spelled(node.types[0])))
+        item = Item(self._key(f"%{node.id}"), Kind.OPERATION, text, facts=facts, used=node.origin.first_span())
+        if node.op in SIGNS and len(ends) == 2:
+            item = replace(item, kind=Kind.OPERATOR, title=SIGNS[node.op])
+        elif node.op == "shift" and self.memory["shift"]:
+            item = replace(item, facts=(*facts, *state_facts([self.memory["shift"].pop(0)])))
+        before = self._before(node, ends)
+        if before is not None and item.kind is Kind.OPERATION and len(before.title) + len(text) + 3 <= _LONGEST:
+            self.body.items[before.key] = replace(before, title=f"{before.title} · {text}", facts=(*before.facts, *facts))
+            self.ends[Value(node.id)] = End(before.key)
+            return
+        self.ends[Value(node.id)] = self.body.put(item, shown)
+
+    def _before(self, node: Node, ends: set[End]) -> Item | None:
+        """The operation right before, when nothing else uses its result."""
+        if len(ends) != 1:
+            return None
+        (end,) = ends
+        used = [v for v in node.operands if self.ends[v] == end]
+        item = self.body.items.get(end.item)
+        alone = len(self.graph.users(used[0])) == 1 and used[0] not in self.graph.outputs
+        return item if item is not None and item.kind is Kind.OPERATION and alone else None
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

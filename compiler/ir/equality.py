@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .graph import Node
@@ -50,3 +51,16 @@ def _attributes(node: Node, names: Mapping[str, str]) -> Any:
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
     """The name of a function, or several of them, under other names."""
     return tuple(names.get(n, n) for n in value) if isinstance(value, tuple) else names.get(value, value)
+
+
+def install(functions: dict[str, Function], function: Function) -> str:
+    """The name of an equal function among `functions`, which gets this one under a free name if there is none."""
+    base, number, name = function.name, 1, function.name
+    wanted = form(function)
+    while name in functions:
+        if form(functions[name]) == wanted:
+            return name
+        number += 1
+        name = f"{base}.{number}"
+    functions[name] = replace(function, name=name)
+    return name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from ...lang.axes import TensorType
@@ -149,7 +150,7 @@ class Module:
     `entry` names the function that a user calls; `stream` is `(T, S)`, the symbols of the token axis and of its
     history, or None. In full form S equals T; in step form T counts the new tokens, `P` the past ones, and S = P + T.
     `batch` and `sequence` are the size symbols of the two axes of the token input (`sequence` is T when there is a
-    stream; an encoder has one too). "" when the entry has no such input.
+    stream; an encoder has one too). "" when the entry has no such input. `stream_origin` is the stream's declaration.
 
     Ambient values are known in every function without being passed (`ambient` nodes, typed in local axis names):
       step        past: int[], the number of tokens before this step
@@ -165,6 +166,7 @@ class Module:
     form: str = "full"
     batch: str = ""
     sequence: str = ""
+    stream_origin: Origin = field(default=NOWHERE, compare=False)
 
     @property
     def main(self) -> Function:
@@ -176,7 +178,7 @@ class Module:
 
     def parameter_count(self) -> int:
         """Number of learned values; the cost does not depend on the depth of the model."""
-        return _count(self.root)
+        return count_parameters(self.root)
 
     def instance(self, path: Path) -> Instance:
         """The instance at a path such as `("blocks", 3, "attn")`."""
@@ -202,20 +204,13 @@ def _parameters(instance: Instance, prefix: str) -> Iterator[tuple[str, Paramete
             yield from _parameters(child, f"{prefix}{name}.")
 
 
-def _count(instance: Instance) -> int:
-    total = 0
-    for parameter in instance.parameters:
-        size = 1
-        for n in parameter.shape:
-            size *= n
-        total += size
-    for _, child in instance.children:
-        if isinstance(child, Layers):
-            counts = [_count(body) for body in child.bodies]
-            total += sum(counts[body] for body in child.schedule)
-        else:
-            total += _count(child)
-    return total
+def count_parameters(child: Instance | Layers) -> int:
+    """Number of learned values of an instance and all below it; equal layers are counted once and multiplied."""
+    if isinstance(child, Layers):
+        counts = [count_parameters(body) for body in child.bodies]
+        return sum(counts[body] for body in child.schedule)
+    own = sum(prod(parameter.shape) for parameter in child.parameters)
+    return own + sum(count_parameters(inner) for _, inner in child.children)
 
 
 def join(path: Path) -> str:

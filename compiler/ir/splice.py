@@ -20,22 +20,27 @@ Control = Callable[[Graph, Node, tuple[Value, ...]], tuple[Value, ...]]
 
 @dataclass(frozen=True)
 class AxisMap:
-    """What the axes of a body become: `axes` maps names to axes (several for a `..`), `sizes` symbols to sizes.
+    """What the axes of a body become.
 
+    `names` maps names to names, `rests` names that stand for several axes (`..`) to those, `sizes` symbols to sizes.
     An axis that is not mapped keeps its name; sizes follow `sizes` either way.
     """
 
-    axes: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    rests: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
     sizes: Mapping[str, Size] = field(default_factory=dict)
 
     def axis(self, axis: Axis) -> tuple[Axis, ...]:
         """The axes that stand for one axis."""
-        mapped = self.axes.get(axis.name)
-        return (Axis(axis.name, axis.size.substitute(self.sizes)),) if mapped is None else mapped
+        if axis.name in self.rests:
+            return self.rests[axis.name]
+        return (Axis(self.names.get(axis.name, axis.name), axis.size.substitute(self.sizes)),)
 
-    def names(self, name: str) -> tuple[str, ...]:
-        mapped = self.axes.get(name)
-        return (name,) if mapped is None else tuple(a.name for a in mapped)
+    def called(self, name: str) -> tuple[str, ...]:
+        """The names that stand for one name."""
+        if name in self.rests:
+            return tuple(a.name for a in self.rests[name])
+        return (self.names.get(name, name),)
 
     def type(self, type: TensorType) -> TensorType:
         return type.with_axes(tuple(b for a in type.axes for b in self.axis(a)))
@@ -58,26 +63,18 @@ class AxisMap:
     def _parts(self, item: Any, named: bool) -> tuple[Any, ...]:
         if isinstance(item, Axis):
             return self.axis(item)
-        return self.names(item) if named and isinstance(item, str) else (self.value(item, named),)
+        return self.called(item) if named and isinstance(item, str) else (self.value(item, named),)
 
 
 def splice(
     graph: Graph, function: Function, operands: tuple[Value, ...], axes: AxisMap, origin: Callable[[Node], Origin],
-    control: Control,
+    control: Control, special: tuple[str, ...] = CONTROL,
 ) -> tuple[Value, ...]:
     """Add the body of `function` to `graph` with its inputs bound to `operands`; returns the values of its outputs.
 
-    Primitives are typed anew from their operands; `control` adds a call, repeat or scan. Raises AxisError when the
-    body does not fit the operands.
+    Primitives are typed anew from their operands; `control` adds a call, repeat or scan, and may add what else has no
+    type of its own (`special`). Raises AxisError when the body does not fit the operands.
     """
-    return dict_of(graph, function, operands, axes, origin, control)[1]
-
-
-def dict_of(
-    graph: Graph, function: Function, operands: tuple[Value, ...], axes: AxisMap, origin: Callable[[Node], Origin],
-    control: Control,
-) -> tuple[dict[Value, Value], tuple[Value, ...]]:
-    """Like `splice`, and what became of every value of the body."""
     position = {name: i for i, (name, _) in enumerate(function.inputs)}
     became: dict[Value, Value] = {}
     for node in function.graph.nodes():
@@ -85,12 +82,12 @@ def dict_of(
             results: tuple[Value, ...] = (operands[position[node["name"]]],)
         else:
             given = tuple(became[v] for v in node.operands)
-            if node.op in CONTROL:
+            if node.op in special:
                 results = control(graph, node, given)
             else:
                 results = (build(graph, node.op, *given, origin=origin(node), **axes.attributes(node)),)
         became.update(zip(node.values, results, strict=True))
-    return became, tuple(became[v] for v in function.graph.outputs)
+    return tuple(became[v] for v in function.graph.outputs)
 
 
 def fresh(name: str, taken: set[str]) -> str:

@@ -19,7 +19,7 @@ _AXIS_ERRORS = {
     "size": errors.sizes_differ,
     "dtype": errors.wrong_dtype,
     "twice": errors.axis_twice,
-    "count": errors.out_of_range,
+    "count": errors.number_out_of_range,
 }
 
 

@@ -31,7 +31,7 @@ class Arguments:
 
     def next(self, what: str) -> Given:
         if not self.positional:
-            raise WeftError(errors.wrong_arguments(f"`{self.name}` needs {what}", self.span, (f"write {USAGE[self.name]}",)))
+            raise WeftError(errors.wrong_call(f"`{self.name}` needs {what}", self.span, (f"write {USAGE[self.name]}",)))
         return self.positional.pop(0)
 
     def optional(self, name: str) -> Given | None:
@@ -52,7 +52,7 @@ class Arguments:
     def axis_map(self) -> tree.AxisMap:
         given = self.next("axes, as in `T -> S`")
         if not isinstance(given.tree, tree.AxisMap):
-            raise WeftError(errors.wrong_arguments(f"`{self.name}` needs axes, as in `T -> S`", given.span))
+            raise WeftError(errors.wrong_call(f"`{self.name}` needs axes, as in `T -> S`", given.span))
         return given.tree
 
     def whole(self, name: str) -> int:
@@ -65,7 +65,7 @@ class Arguments:
     def done(self) -> None:
         extra = self.positional[0] if self.positional else next(iter(self.named.values()), None)
         if extra is not None:
-            raise WeftError(errors.wrong_arguments(f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",)))
+            raise WeftError(errors.wrong_call(f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",)))
 
 
 class Given:
@@ -164,7 +164,7 @@ def _softmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     names = evaluator.axis_names(Given(None, axis, given.value, given.span))
     _need_axis(x, names, given.span)
     if len(names) != 1:
-        raise WeftError(errors.wrong_arguments("`softmax` runs along one axis", given.span, ("merge the axes first",)))
+        raise WeftError(errors.wrong_call("`softmax` runs along one axis", given.span, ("merge the axes first",)))
     return evaluator.building(span).op("softmax", operands, span, over=names[0])
 
 
@@ -190,7 +190,7 @@ def _take(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 
 def _name_of(expression: tree.Expression, name: str) -> str:
     if not isinstance(expression, tree.Name):
-        raise WeftError(errors.wrong_arguments(f"`{name}` needs the name of an axis here", expression.span))
+        raise WeftError(errors.wrong_call(f"`{name}` needs the name of an axis here", expression.span))
     return expression.id
 
 
@@ -209,7 +209,7 @@ def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
     source = _name_of(axes.source, "split")
     _need_axis(x, (source,), axes.span)
     if not isinstance(axes.target, tree.Tuple):
-        raise WeftError(errors.wrong_arguments("`split` needs at least two axes", axes.span, (f"write {USAGE['split']}",)))
+        raise WeftError(errors.wrong_call("`split` needs at least two axes", axes.span, (f"write {USAGE['split']}",)))
     body = evaluator.building(span)
     into: list[Axis | None] = []
     pieces: tuple[int, str] | None = None
@@ -221,7 +221,7 @@ def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
             into.append(evaluator.known_axis(_name_of(item, "split")))
     names = [i.id if isinstance(i, tree.Name) else pieces[1] for i in axes.target.items]  # type: ignore[index]
     if into.count(None) > 1:
-        raise WeftError(errors.wrong_arguments("only one of these axes may be new", axes.span, ("declare a `dim`",)))
+        raise WeftError(errors.wrong_call("only one of these axes may be new", axes.span, ("declare a `dim`",)))
     size = x.type.axis(source).size
     try:
         for axis in into:
@@ -260,7 +260,7 @@ def _join(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     tensors, axes = _parts(evaluator, arguments, "join")
     source, target = _name_of(axes.source, "join"), _name_of(axes.target, "join")
     if not tensors:
-        raise WeftError(errors.wrong_arguments("`join` needs tensors before the axes", span, (f"write {USAGE['join']}",)))
+        raise WeftError(errors.wrong_call("`join` needs tensors before the axes", span, (f"write {USAGE['join']}",)))
     for tensor in tensors:
         _need_axis(tensor, (source,), axes.span)
     tensors = evaluator.same_axes(tensors, source, span)
@@ -361,7 +361,7 @@ def _static(name: str, numbers: list[Any], span: Span) -> Any:
     try:
         return STATIC_FUNCTIONS[name](*numbers)
     except (ValueError, OverflowError, ZeroDivisionError) as error:
-        raise WeftError(errors.out_of_range(f"`{name}` of {numbers[0]}: {error}", span)) from error
+        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: {error}", span)) from error
 
 
 _REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor")

@@ -88,12 +88,12 @@ class Elaborator:
         for name, value, at in arguments:
             if name is None:
                 if not free:
-                    raise WeftError(errors.wrong_arguments(f"`{declaration.name}` takes {len(names)} arguments", at))
+                    raise WeftError(errors.wrong_call(f"`{declaration.name}` takes {len(names)} arguments", at))
                 name = free[0]
             if name not in names:
-                raise WeftError(errors.wrong_arguments(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names)))
+                raise WeftError(errors.wrong_call(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names)))
             if name not in free:
-                raise WeftError(errors.wrong_arguments(f"`{name}` is given twice", at))
+                raise WeftError(errors.wrong_call(f"`{name}` is given twice", at))
             free.remove(name)
             values[name], spans[name] = value, at
         spans.setdefault("", span)
@@ -170,7 +170,7 @@ class Elaborator:
                 tensors.append(evaluator.lift(default, parameter.default.span))
             else:
                 shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
-                raise WeftError(errors.wrong_arguments(shown, span))
+                raise WeftError(errors.wrong_call(shown, span))
         binding, local = self._bind(parameters, tensors, owner, scope, span)
         tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
         made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
@@ -199,7 +199,7 @@ class Elaborator:
         tensors = [evaluator.lift(value, at) for name, value, at in arguments]
         named = next((n for n, _, _ in arguments if n is not None), None)
         if named is not None:
-            raise WeftError(errors.wrong_arguments("repeated layers take their arguments by position", span))
+            raise WeftError(errors.wrong_call("repeated layers take their arguments by position", span))
         made = []
         for placed in layers.bodies:
             method = placed.methods.get("forward")
@@ -208,7 +208,7 @@ class Elaborator:
             parameters = [p for p in method.signature.parameters if _is_tensor(p)]
             if len(parameters) != len(tensors):
                 message = f"`{placed.label}` takes {len(parameters)} arguments, {len(tensors)} are given"
-                raise WeftError(errors.wrong_arguments(message, span))
+                raise WeftError(errors.wrong_call(message, span))
             binding, local = self._bind(parameters, tensors, placed, placed.scope, span)
             definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
             one = self._specialise(
@@ -409,12 +409,12 @@ def _assign(
     for name, value, at in arguments:
         if name is None:
             if not free:
-                raise WeftError(errors.wrong_arguments(f"`{callee}` takes {len(parameters)} arguments", at))
+                raise WeftError(errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at))
             name = free[0]
         if name not in [p.name for p in parameters]:
-            raise WeftError(errors.wrong_arguments(f"`{callee}` has no parameter `{name}`", at, _did_you_mean(name, [p.name for p in parameters])))
+            raise WeftError(errors.wrong_call(f"`{callee}` has no parameter `{name}`", at, _did_you_mean(name, [p.name for p in parameters])))
         if name not in free:
-            raise WeftError(errors.wrong_arguments(f"`{name}` is given twice", at))
+            raise WeftError(errors.wrong_call(f"`{name}` is given twice", at))
         free.remove(name)
         given[name] = (value, at)
     return given

@@ -59,7 +59,7 @@ class Evaluator:
         if given.tree is None:
             return given.value
         if isinstance(given.tree, tree.AxisMap | tree.Where | tree.Rest):
-            raise WeftError(errors.wrong_arguments(f"`{given.span.text}` has no value by itself", given.span))
+            raise WeftError(errors.wrong_call(f"`{given.span.text}` has no value by itself", given.span))
         return self.evaluate(given.tree)
 
     def as_tensor(self, given: Given) -> Tensor:
@@ -121,7 +121,7 @@ class Evaluator:
         if isinstance(here, tree.Name):
             found, value = self.scope.find(here.id, here.span)
             return tuple(a.name for a in value.axes) if found and isinstance(value, Pack) else (here.id,)
-        raise WeftError(errors.wrong_arguments("the name of an axis is needed here", given.span))
+        raise WeftError(errors.wrong_call("the name of an axis is needed here", given.span))
 
     # ------------------------------------------------------------ names and parts
 
@@ -208,7 +208,7 @@ class Evaluator:
             raise WeftError(errors.wrong_kind(f"{describe(left)} and {describe(right)}", str(error), e.span)) from error
         except (ZeroDivisionError, OverflowError) as error:
             message = "division by zero" if isinstance(error, ZeroDivisionError) else "the result is too large"
-            raise WeftError(errors.out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
+            raise WeftError(errors.number_out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
 
     def _unknown(self, op: str) -> Any:
         """The stand-in for a number that depends on sizes without numbers."""
@@ -370,7 +370,7 @@ class Evaluator:
         raise WeftError(errors.wrong_kind(f"a number of {e.unit}", "a number without a unit", e.span))
 
     def _only_in_calls(self, e: tree.Expression) -> Any:
-        raise WeftError(errors.wrong_arguments(f"`{e.span.text}` has no value by itself", e.span))
+        raise WeftError(errors.wrong_call(f"`{e.span.text}` has no value by itself", e.span))
 
 
 def _nowhere(scope: Scope) -> Span:

@@ -64,11 +64,11 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
         )
     for state in e.states:
         if state.name not in following:
-            raise WeftError(errors.wrong_arguments(f"the scan never says what `{state.name}` is next", state.span, (f"add `next {state.name} = ..`",)))
+            raise WeftError(errors.wrong_call(f"the scan never says what `{state.name}` is next", state.span, (f"add `next {state.name} = ..`",)))
     if not yields:
         raise WeftError(errors.wrong_kind("a scan without `yield`", "a value", e.span, ("add `yield ..` to its body",)))
     if not body.slices:
-        raise WeftError(errors.wrong_arguments(f"nothing inside this scan has the axis `{axis.name}`", e.span))
+        raise WeftError(errors.wrong_call(f"nothing inside this scan has the axis `{axis.name}`", e.span))
     for tensor in yields:
         if tensor.type.has(axis.name):
             raise WeftError(errors.axis_twice(f"what is yielded has the axis `{axis.name}` already", tensor.span))

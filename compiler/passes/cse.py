@@ -48,7 +48,6 @@ Calls that keep states or draw dropout are never merged: each has its own state 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,13 +74,16 @@ class Merge:
 
 def _merge_functions(module: Module) -> Module:
     """One function for those that are alike in everything but their name; callees are compared first."""
-    first: dict[Any, str] = {}
+    alike: dict[Any, str] = {}
     names: dict[str, str] = {}
     for name in callees_first(module):
-        names[name] = first.setdefault(form(module.functions[name], names), name)
+        names[name] = alike.setdefault(form(module.functions[name], names), name)
     if all(name == kept for name, kept in names.items()):
         return module
-    return rename_functions(module, names)
+    first: dict[str, str] = {}
+    for name in module.functions:
+        first.setdefault(names[name], name)
+    return rename_functions(module, {name: first[kept] for name, kept in names.items()})
 
 
 def _merge_values(function: Function, private: frozenset[str]) -> Function:
@@ -105,5 +107,6 @@ def _key(node: Node, operands: tuple[Value, ...], private: frozenset[str]) -> An
         return None
     if node.op in OPS and OPS[node.op].commutative:
         operands = tuple(sorted(operands))
-    attributes: Callable[[str], bool] = lambda name: not (node.op in ("call", "repeat") and name == "site")
-    return node.op, operands, tuple((k, v) for k, v in node.attributes if attributes(k)), node.types
+    sited = node.op in ("call", "repeat")
+    attributes = tuple((k, v) for k, v in node.attributes if not (sited and k == "site"))
+    return node.op, operands, attributes, node.types

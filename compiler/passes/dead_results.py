@@ -9,6 +9,7 @@ from itertools import groupby
 from ..ir.graph import Graph, Node, Value
 from ..ir.module import Function, Module
 from ..ir.needs import callees, callees_first
+from ..ir.order import reachable
 from .editing import is_composite
 from .rebuild import again, rebuild
 
@@ -18,6 +19,11 @@ Kept = Mapping[str, tuple[int, ...]]  # the outputs of each function that stay; 
 def used_results(module: Module) -> Kept:
     """The outputs of every function that the entry needs, seen from the callers down."""
     used: dict[str, set[int]] = {module.entry: set(range(len(module.main.outputs)))}
+    for function in (module.functions[name] for name in reachable(module)):
+        for state in function.states:
+            if isinstance(state.initial, str):
+                used[state.initial] = set(range(len(module.functions[state.initial].outputs)))
+    shared = _shared(module)
     for name in reversed(callees_first(module)):
         if name not in used:
             continue
@@ -25,17 +31,29 @@ def used_results(module: Module) -> Kept:
         if is_composite(function):
             used[name] = set(range(len(function.outputs)))
         needed = {function.graph.outputs[i] for i in used[name]} | {s.update for s in function.states}
-        for state in function.states:
-            if isinstance(state.initial, str):
-                used.setdefault(state.initial, set()).update(range(len(module.functions[state.initial].outputs)))
         for node in reversed(list(function.graph.nodes())):
             wanted = {v.index for v in node.values if v in needed}
             if not wanted:
                 continue
             needed |= set(node.operands)
+            if not shared.isdisjoint(callees(node)):
+                wanted = set(range(len(node.types)))
             for callee in callees(node):
                 used.setdefault(callee, set()).update(_outputs(module.functions[callee], node, wanted))
     return {name: tuple(sorted(outputs)) for name, outputs in used.items()}
+
+
+def _shared(module: Module) -> frozenset[str]:
+    """Bodies of a repeat that something else runs too: they keep all outputs, so that bodies of one repeat agree."""
+    users: dict[str, int] = {}
+    bodies: set[str] = set()
+    for function in module.functions.values():
+        for node in function.graph.nodes():
+            for callee in callees(node):
+                users[callee] = users.get(callee, 0) + 1
+            if node.op == "repeat":
+                bodies |= set(callees(node))
+    return frozenset(name for name in bodies if users[name] > 1)
 
 
 def _outputs(callee: Function, node: Node, wanted: set[int]) -> set[int]:
@@ -70,21 +88,8 @@ def drop_results(module: Module, kept: Kept) -> Module:
         results = again(graph, less, operands, **changed)
         return tuple(results[stays.index(i)] if i in stays else None for i in range(len(node.types)))
 
-    kept = _aligned(module, kept)
     functions = {name: reduced(function) for name, function in module.functions.items() if name in kept}
     return replace(module, functions=functions)
-
-
-def _aligned(module: Module, kept: Kept) -> Kept:
-    """The bodies of one repeat keep the same outputs."""
-    result = {name: set(stays) for name, stays in kept.items()}
-    for name in reversed(callees_first(module)):
-        for node in module.functions[name].graph.nodes() if name in kept else ():
-            bodies = [b for b in callees(node) if b in result]
-            together = set().union(*(result[b] for b in bodies))
-            for body in bodies:
-                result[body] = set(together)
-    return {name: tuple(sorted(stays)) for name, stays in result.items()}
 
 
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class Body:
 
     `spare`: the results are only used by penalties. `width`: the history is kept in a ring for that window.
     `windows`: for each look at a history, how far it looks back (None: to the beginning). `foreign`: a history that
-    neither an input nor a rename of this function brought in.
+    neither an input nor a rename of this function brought in. `needed`: nodes that a value depends on (not only penalties).
     """
 
     derivation: Derivation
@@ -41,6 +41,7 @@ class Body:
     windows: list[int | None] = field(default_factory=list)
     remembers: bool = False
     foreign: bool = False
+    needed: frozenset[int] = frozenset()
 
     # -------------------------------------------------------------- values
 
@@ -129,6 +130,10 @@ class Body:
         return attribute
 
     # -------------------------------------------------------------- nodes
+
+    def is_spare(self, node: Node) -> bool:
+        """Whether only penalties depend on a node of the old function."""
+        return self.spare or node.id not in self.needed
 
     def copy(self, node: Node, *operands: Value) -> Value:
         """The same primitive on the new operands, which may have axes more."""

@@ -11,7 +11,7 @@ from ..ir.module import State
 from .body import Body
 from .facts import Implied
 from .positions import allowed
-from .refusals import calls, made_at, span_of
+from .refusals import context, made_at, span_of
 
 
 def rename(body: Body, node: Node) -> tuple[Value, ...]:
@@ -21,13 +21,13 @@ def rename(body: Body, node: Node) -> tuple[Value, ...]:
     if not body.streamed(TensorType((axis,)), (axis.name,)):
         return (body.copy(node),)
     if body.is_history(axis) != body.is_history(to) and not (body.is_token(axis) and body.is_history(to)):
-        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, calls(body)))
+        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, context(body)))
     if body.is_token(axis) and not body.is_history(to) and body.derivation.form.step:
-        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, calls(body)))
+        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, context(body)))
     if not body.derivation.form.step or body.is_history(axis):
         return (body.copy(node),)
     if body.within_scan:
-        raise WeftError(errors.state_in_scan(span_of(node), f"rename({axis.name} -> {to.name})", calls(body)))
+        raise WeftError(errors.state_in_scan(span_of(node), f"rename({axis.name} -> {to.name})", context(body)))
     return (_remember(body, node, operand, axis, to),)
 
 
@@ -64,16 +64,17 @@ def look(body: Body, node: Node) -> tuple[Value, ...]:
     looked = body.streamed(type, over)
     if not looked:
         return (body.copy(node),)
-    if body.spare:
+    if body.is_spare(node):
         return (_masked_reduction(body, node, operands[0], over),)
     future = [a for a in looked if body.is_token(a) and not _is_encoded_history(body, type, a)]
     if future:
-        raise WeftError(errors.sees_the_future(span_of(node), node.op, future[0].name, body.derivation.why(), calls(body)))
+        refuse = errors.sees_the_future if body.derivation.form.step else errors.mixes_rows
+        raise WeftError(refuse(span_of(node), node.op, future[0].name, context(body)))
     history = looked[0]
     if node.op == "mean" and len(looked) == 1:
-        raise WeftError(errors.depends_on_length(span_of(node), history.name, calls(body)))
+        raise WeftError(errors.depends_on_length(span_of(node), history.name, context(body)))
     if node.op not in ("softmax", "dot", "sum") or len(looked) > 1:
-        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, history.name, (), calls(body)))
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, history.name, (), context(body)))
     tokens = tuple(a for a in type.axes if body.is_token(a) and a.name != history.name)
     if body.derivation.form.rows and tokens:
         operands = _restricted(body, node, operands, tokens[0], history)
@@ -118,7 +119,7 @@ def _check_mask(
     made = [made_at(body, v) for v in masks]
     names = tuple(a.name for a in tokens)
     raise WeftError(
-        errors.history_not_masked(span_of(node), node.op, history.name, names, [s for s in made if s], calls(body))
+        errors.history_not_masked(span_of(node), node.op, history.name, names, [s for s in made if s], context(body))
     )
 
 
@@ -143,22 +144,22 @@ def _restricted(
 
 
 def _check_batch(body: Body, node: Node, type: TensorType, over: tuple[str, ...]) -> None:
-    if not body.derivation.form.rows or body.spare or node.op == "take":
+    if not body.derivation.form.rows or body.is_spare(node) or node.op == "take":
         return
     batch = body.batch().size
     mixed = [n for n in over if type.has(n) and type.axis(n).size == batch]
     if mixed:
-        raise WeftError(errors.mixes_rows(span_of(node), node.op, mixed[0], calls(body)))
+        raise WeftError(errors.mixes_rows(span_of(node), node.op, mixed[0], context(body)))
 
 
 def _masked_reduction(body: Body, node: Node, operand: Value, over: tuple[str, ...]) -> Value:
     """A penalty's sum or mean over tokens that leaves padding out."""
     if node.op not in ("sum", "mean"):
-        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), calls(body)))
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), context(body)))
     type = body.type(operand)
     tokens = [a for a in type.axes if a.name in over and body.is_token(a)]
     if len(tokens) != 1:
-        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), calls(body)))
+        raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), context(body)))
     batch = body.batch()
     segments = body.add(
         "ambient", name="segments", type=TensorType((batch, tokens[0]), "int"), origin=node.origin

@@ -22,7 +22,9 @@ def made_at(body: Body, value: Value) -> Span | None:
     return body.fact(value).origin.first_span()
 
 
-def calls(body: Body) -> Sequence[Label]:
-    """The calls that led to this function, the innermost first."""
+def context(body: Body) -> Sequence[Label]:
+    """What makes an operation's axis special, then the calls that led to this function, the innermost first."""
+    stream = body.derivation.module.stream_origin.first_span()
+    declared = [] if stream is None else [Label(stream, "the stream is declared here")]
     spans = (origin.first_span() for origin in reversed(body.chain))
-    return [Label(span, "called here") for span in dict.fromkeys(spans) if span is not None]
+    return declared + [Label(span, "called here") for span in dict.fromkeys(spans) if span is not None]

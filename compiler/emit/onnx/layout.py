@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from .sizes import Sizes
 # One dimension: the axes merged in it, outermost first; () has length 1.
 Group = tuple[str, ...]
 Groups = tuple[Group, ...]
+
+# Larger literals than this are computed by the model instead of being written out.
+LITERAL_LIMIT = 65_536
 
 NUMPY = {"real": np.float32, "int": np.int64, "bool": np.bool_}
 
@@ -104,15 +108,16 @@ class Writer:
             return tensor
         groups = (*((n,) for n in missing), *tensor.groups)
         sizes = [tensor.type.axis(n).size for n in missing] + [Size.of(1)] * len(tensor.groups)
-        if tensor.is_literal and all(s.is_constant for s in sizes):
-            array = np.asarray(tensor.wire)
-            return replace(tensor, groups=groups, wire=np.broadcast_to(array, [s.value for s in sizes[: len(missing)]] + list(array.shape)))
+        if isinstance(tensor.wire, np.ndarray) and all(s.is_constant for s in sizes):
+            shape = (*(s.value for s in sizes[: len(missing)]), *tensor.wire.shape)
+            if prod(shape) <= LITERAL_LIMIT:
+                return replace(tensor, groups=groups, wire=np.broadcast_to(tensor.wire, shape))
         return replace(tensor, groups=groups, wire=self.emit("Expand", tensor.operand, self.sizes.shape(sizes)))
 
     def aligned(self, tensor: Tensor, groups: Groups) -> Tensor:
         """The value laid out so that it broadcasts against these dimensions (each in it wholly or not at all)."""
         found = [g if g and g[0] in tensor.axes else () for g in groups]
-        while found and not found[0]:
+        while found and not found[0] and len(found) > len(tensor.groups):
             found.pop(0)
         return self.arrange(tensor, tuple(found))
 

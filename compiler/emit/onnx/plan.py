@@ -1,0 +1,182 @@
+"""What the emitted model stores: the layout of every parameter and state, decided from all of their uses at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ....lang.axes import TensorType
+from ...ir.graph import Node, Value
+from ...ir.module import Function, Module, Parameter, Path, State
+from .layout import Groups
+
+# Dimensions as groups of axis numbers: functions may call the axes of one parameter by different names.
+Dimensions = tuple[tuple[int, ...], ...]
+
+ATTEND = "weft.attention.attend"
+
+
+@dataclass(frozen=True)
+class StoredParameter:
+    """A parameter that the model uses, and the dimensions it is stored with."""
+
+    parameter: Parameter
+    dimensions: Dimensions
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """A state, the dimensions it is passed with, and its place among the cached layers (`key` or `value` of one)."""
+
+    state: State
+    dimensions: Dimensions
+    layer: int | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parameters in the order of the spec, states in the order in which they are read."""
+
+    parameters: Mapping[Path, StoredParameter]
+    states: Mapping[Path, StoredState]
+
+
+def plan(module: Module) -> Plan:
+    """Follow every call from the entry and collect how parameters and states are used."""
+    walk = _Walk(module)
+    walk.visit(module.main, (), ())
+    wanted = {path: list(dict.fromkeys(uses)) for path, uses in walk.wanted.items()}
+    parameters: dict[Path, StoredParameter] = {}
+    for name, parameter in module.parameters():
+        path = tuple(int(p) if p.isdigit() else p for p in name.split("."))
+        if path in wanted:
+            layout = wanted[path][0] if len(wanted[path]) == 1 else None
+            parameters[path] = StoredParameter(parameter, layout or natural(parameter.type))
+    return Plan(parameters, walk.states)
+
+
+def natural(type: TensorType) -> Dimensions:
+    """Every axis in a dimension of its own, in order."""
+    return tuple((i,) for i in range(len(type.axes)))
+
+
+def named(dimensions: Dimensions, type: TensorType) -> Groups:
+    """The dimensions in the axis names of one function."""
+    return tuple(tuple(type.names[i] for i in group) for group in dimensions)
+
+
+def numbered(groups: Groups, type: TensorType) -> Dimensions:
+    """The inverse of `named`."""
+    return tuple(tuple(type.index(n) for n in group) for group in groups)
+
+
+class _Walk:
+    """One pass over all calls. What a function does with its parameters and states is worked out once."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.wanted: dict[Path, list[Dimensions | None]] = {}
+        self.states: dict[Path, StoredState] = {}
+        self.layers = 0
+        self._facts: dict[str, _Facts] = {}
+
+    def visit(self, function: Function, instance: Path, sites: Path) -> None:
+        if function.name not in self._facts:
+            self._facts[function.name] = _facts(self.module, function)
+        facts = self._facts[function.name]
+        for name, layouts in facts.parameters:
+            self.wanted.setdefault((*instance, name), []).extend(layouts)
+        paired: dict[str, tuple[int, str]] = {}
+        for key, value in facts.pairs:
+            paired |= {key: (self.layers, "key"), value: (self.layers, "value")}
+            self.layers += 1
+        for state in function.states:
+            dimensions = facts.layouts.get(state.name, natural(state.type))
+            layer, part = paired.get(state.name, (None, ""))
+            self.states[(*sites, state.name)] = StoredState(state, dimensions, layer, part)
+        for node in facts.calls:
+            self._follow(node, instance, sites)
+
+    def _follow(self, node: Node, instance: Path, sites: Path) -> None:
+        if node.op == "scan":
+            self.visit(self.module.functions[node["body"]], instance, sites)
+            return
+        inner = instance if node["instance"] is None else node["instance"].resolve(instance)
+        if node.op == "call":
+            self.visit(self.module.functions[node["callee"]], inner, (*sites, node["site"]))
+            return
+        for i, body in enumerate(node["schedule"]):
+            self.visit(self.module.functions[node["bodies"][body]], (*inner, i), (*sites, node["site"], i))
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Of one function: what each parameter's uses ask for, pairs of states that one `attend` reads, and its calls."""
+
+    parameters: tuple[tuple[str, tuple[Dimensions | None, ...]], ...]
+    layouts: Mapping[str, Dimensions]
+    pairs: tuple[tuple[str, str], ...]
+    calls: tuple[Node, ...]
+
+
+def _facts(module: Module, function: Function) -> _Facts:
+    nodes = list(function.graph.nodes())
+    parameters = tuple(
+        (node["name"], tuple(_wish(function, node, user, at) for user, at in function.graph.users(node.values[0])))
+        for node in nodes
+        if node.op == "param"
+    )
+    layouts: dict[str, Dimensions] = {}
+    pairs: list[tuple[str, str]] = []
+    for node in nodes:
+        if node.op == "call" and module.functions[node["callee"]].definition == ATTEND:
+            names = [name for name, _ in module.functions[node["callee"]].inputs]
+            if "k" not in names or "v" not in names:
+                continue
+            found = [_remembered(function, node.operands[names.index(n)]) for n in ("k", "v")]
+            key, value = found
+            if key and value and key[0] != value[0] and not {key[0], value[0]} & set(layouts):
+                layouts |= dict(found)  # type: ignore[arg-type]
+                pairs.append((key[0], value[0]))
+    calls = tuple(n for n in nodes if n.op in ("call", "repeat", "scan"))
+    return _Facts(parameters, layouts, tuple(pairs), calls)
+
+
+def _remembered(function: Function, value: Value) -> tuple[str, Dimensions] | None:
+    """The state behind `append(state, new)`, laid out [batch, heads, time, width] as `attend` wants it."""
+    graph = function.graph
+    node = graph[value]
+    if node.op != "append" or graph[node.operands[0]].op != "state":
+        return None
+    state = graph[node.operands[0]]
+    axes = node.types[0].names
+    if len(axes) != 4 or node["to"].name != axes[1] or len(state.types[0].axes) != 4:
+        return None
+    order = (axes[0], axes[2], node["axis"], axes[3])
+    if set(order) != set(state.types[0].names):
+        return None
+    return state["name"], numbered(tuple((n,) for n in order), state.types[0])
+
+
+def _wish(function: Function, node: Node, user: int, position: int) -> Dimensions | None:
+    """The dimensions that one use of a parameter asks for; None when it takes them as they are declared.
+
+    A `dot` wants [batch.., columns before the contracted axes.., (contracted), (columns)]. An addition to a result
+    with merged axes (the offset of a Linear) wants them merged, too.
+    """
+    graph, type = function.graph, node.types[0]
+    use = graph[user]
+    if use.op == "add" and len(type.axes) > 1:
+        return numbered((type.names,), type)
+    if use.op != "dot":
+        return None
+    other = graph.type(use.operands[1 - position])
+    over = tuple(n for n in type.names if n in use["over"])
+    batch = tuple(n for n in type.names if other.has(n) and n not in over)
+    columns = [n for n in type.names if n not in over and n not in batch]
+    before = [n for n in columns if type.index(n) < type.index(over[0])] if over else []
+    if len(before) == len(columns):
+        before = []
+    after = tuple(n for n in columns if n not in before)
+    return numbered((*((n,) for n in (*batch, *before)), over, *((after,) if after else ())), type)

@@ -1,0 +1,123 @@
+"""Tokenizers: byte-level BPE trained on documents or loaded from a `tokenizer.json`, and text from tokens as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+
+END = "<|endoftext|>"
+"""The token that stands before every document and after the last one."""
+
+REPLACEMENT = "\ufffd"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Text to token ids and back. `end` is the id that ends a document."""
+
+    inner: tokenizers.Tokenizer
+    end: int
+
+    @staticmethod
+    def train(documents: Iterable[str], vocabulary: int) -> Tokenizer:
+        """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with `vocabulary` tokens, `END` included.
+
+        The same documents in the same order give the same tokenizer. Fewer tokens result when the text has fewer pairs.
+        """
+        inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+        inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[END],
+            initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        inner.train_from_iterator(documents, trainer)
+        return Tokenizer.of(inner)
+
+    @staticmethod
+    def load(path: Path) -> Tokenizer:
+        """Reads a `tokenizer.json`. WeftError when it cannot be read or has no token that ends a document."""
+        try:
+            return Tokenizer.of(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")), str(path))
+        except WeftError:
+            raise
+        except Exception as error:  # the library raises plain Exception for everything that is wrong in the file
+            raise WeftError(errors.bad_tokenizer(str(path), str(error))) from error
+
+    @staticmethod
+    def of(inner: tokenizers.Tokenizer, path: str = "the tokenizer") -> Tokenizer:
+        """Wraps a tokenizer of the library. What looks like a special token in a text stays text."""
+        inner.encode_special_tokens = True
+        for name in (END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>"):
+            end = inner.token_to_id(name)
+            if end is not None:
+                return Tokenizer(inner, end)
+        raise WeftError(errors.bad_tokenizer(path, "it has no token that ends a document"))
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.text, encoding="utf-8")
+
+    @property
+    def text(self) -> str:
+        """The `tokenizer.json` of this tokenizer."""
+        return str(self.inner.to_str(pretty=True))
+
+    @property
+    def size(self) -> int:
+        """Number of token ids."""
+        return int(self.inner.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, nothing added."""
+        return list(self.inner.encode(text, add_special_tokens=False).ids)
+
+    def encode_all(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """The token ids of many texts, on all cores."""
+        encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(e.ids, np.uint32) for e in encodings]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
+        return str(self.inner.decode(list(ids), skip_special_tokens=False))
+
+
+class TextStream:
+    """Text from tokens as they come: a character is given out when its last byte is there.
+
+    The pieces, joined, are what `decode` gives for all tokens at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._said: list[int] = []
+        self._pending: list[int] = []
+
+    def push(self, token: int) -> str:
+        """The text that is complete with this token, possibly none."""
+        self._pending.append(token)
+        text = self._text()
+        if text.endswith(REPLACEMENT):
+            return ""
+        self._said, self._pending = self._pending, []
+        return text
+
+    def finish(self) -> str:
+        """The rest; a character whose bytes never came is U+FFFD."""
+        text = self._text()
+        self._said, self._pending = self._pending, []
+        return text
+
+    def _text(self) -> str:
+        """The text of the pending tokens: some decoders need the tokens before to place spaces."""
+        before = self._tokenizer.decode(self._said)
+        return self._tokenizer.decode([*self._said, *self._pending])[len(before) :]
