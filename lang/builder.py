@@ -55,7 +55,7 @@ class Builder(RecipeBuilder):
         self.problems: list[Diagnostic] = []
 
     def item(self, span: Span, parts: list[Any]) -> tree.Item:
-        return parts[0]  # type: ignore[no-any-return]
+        return parts[0]
 
     expression_only = item
     group = item

@@ -170,7 +170,11 @@ def not_an_item(span: Span, shown: str, keywords: Sequence[str]) -> Diagnostic:
 @code("E0113", "`=`, `:` and `==` confused")
 def wrong_sign(span: Span, expected: str, why: str) -> Diagnostic:
     return finding(
-        f"expected `{expected}`, found `{span.text}`", span, f"write `{expected}`", help=(why,), fixes=(Fix(span, expected),)
+        f"expected `{expected}`, found `{span.text}`",
+        span,
+        f"write `{expected}`",
+        help=(why,),
+        fixes=(Fix(span, expected),),
     )
 
 
@@ -262,6 +266,8 @@ def formatter_failed(span: Span, reason: str) -> Diagnostic:
 
 def one_of(words: Sequence[str], last: str = "or") -> str:
     """"`a`, `b` or `c`"."""
+    if not words:
+        return "none"
     quoted = [f"`{w}`" for w in words]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
 
@@ -374,8 +380,11 @@ def nameless_axis(size: str, span: Span) -> Diagnostic:
 
 
 @code("E0306", "argument does not fit")
-def argument_mismatch(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
-    return finding(message, span, "this argument", labels=labels, help=(help,) if help else ())
+def argument_mismatch(
+    message: str, found: str, span: Span, labels: Sequence[Label] = (), help: str = ""
+) -> Diagnostic:
+    """`found` is the type of the argument."""
+    return finding(message, span, f"this is {found}", labels=labels, help=(help,) if help else ())
 
 
 @code("E0307", "result does not fit")
@@ -387,8 +396,8 @@ def result_mismatch(found: str, declared: str, span: Span, declaration: Span) ->
 
 
 @code("E0308", "wrong arguments")
-def wrong_call(message: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
-    return finding(message, span, "in this call", help=help)
+def wrong_call(message: str, span: Span, help: Sequence[str] = (), label: str = "in this call") -> Diagnostic:
+    return finding(message, span, label, help=help)
 
 
 @code("E0309", "a static value is needed")
@@ -403,7 +412,10 @@ def not_static(what: str, span: Span) -> Diagnostic:
 def not_in_scan(what: str, span: Span) -> Diagnostic:
     return finding(
         f"{what} cannot stand inside a `scan`", span, "here",
-        help=("compute it for all positions before the scan and use its name inside",),
+        help=(
+            "compute it for all positions before the scan and use its name inside;\n"
+            "a step may use fns and kernel functions, such as `dot(s, weight, D)` with a `param weight` of the block",
+        ),
     )
 
 
@@ -416,8 +428,10 @@ def length_unknown(name: str, span: Span) -> Diagnostic:
 
 
 @code("E0312", "not an axis")
-def not_an_axis(message: str, span: Span, labels: Sequence[Label] = (), help: str = "") -> Diagnostic:
-    return finding(message, span, "here", labels=labels, help=(help,) if help else ())
+def not_an_axis(
+    message: str, span: Span, labels: Sequence[Label] = (), help: str = "", label: str = "no such axis"
+) -> Diagnostic:
+    return finding(message, span, label, labels=labels, help=(help,) if help else ())
 
 
 @code("E0313", "layer changes its type")
@@ -462,6 +476,143 @@ def not_positive(what: str, value: str, span: Span) -> Diagnostic:
     return finding(f"{what} is {value}; it must be a whole number of at least 1", span, "not a size")
 
 
+# ------------------------------------------------------------------ E05xx: streams
+
+
+@code("E0501", "sees the future")
+def sees_the_future(span: Span | None, operation: str, axis: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    """`operation` looks along the stream itself: a primitive's name, or words for a part of it."""
+    shown = operation if " " in operation else f"`{operation}`"
+    return finding(
+        f"{shown} along the stream `{axis}` sees the future",
+        span,
+        f"a token would depend on the tokens of `{axis}` that come after it",
+        labels=labels,
+        help=(
+            f"rename `{axis}` to its history and look along that under a causal mask: "
+            "`softmax(scores, S where position(S) <= position(T))`",
+            "a model that reads the whole text at once (an encoder) declares no stream",
+        ),
+    )
+
+
+@code("E0502", "history without a causal mask")
+def history_not_masked(
+    span: Span | None, operation: str, history: str, tokens: Sequence[str], masks: Sequence[Span], labels: Sequence[Label]
+) -> Diagnostic:
+    """`tokens` are the stream axes of the operation; `masks` is where its mask was made, if it has one."""
+    if not tokens:
+        why = f"nothing here says for which token `{history}` is looked at"
+    else:
+        why = f"no mask here implies `position({history}) <= position({tokens[0]})`"
+    made = [Label(m, f"this does not imply `{history}` is in the past") for m in masks if m != span]
+    token = tokens[0] if tokens else "T"
+    return finding(
+        f"`{operation}` over the history `{history}` sees the future",
+        span,
+        why,
+        labels=(*made, *labels),
+        notes=("what is proved: comparisons of positions, joined with `and`, also through calls",),
+        help=(
+            f"mask it: `softmax(x, {history} where position({history}) <= position({token}))`, "
+            f"or make the other entries zero: `where(mask, x, 0)`",
+        ),
+    )
+
+
+@code("E0503", "no streaming rule")
+def no_streaming_rule(
+    span: Span | None, operation: str, axis: str, advice: Sequence[str] = (), labels: Sequence[Label] = ()
+) -> Diagnostic:
+    return finding(
+        f"`{operation}` along `{axis}` has no form that works token by token",
+        span,
+        f"`{axis}` counts tokens",
+        labels=labels,
+        help=(*advice, "along the stream there are `position`, `shift`, `scan`, and `rename` to its history"),
+    )
+
+
+@code("E0504", "depends on the total length")
+def depends_on_length(span: Span | None, axis: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    return finding(
+        f"`mean` over `{axis}` depends on the total length",
+        span,
+        f"it divides by the length of `{axis}`, which grows with every token",
+        labels=labels,
+        help=("divide a masked `sum` by the number of tokens seen: `sum(where(mask, x, 0), S) / (position(T) + 1)`",),
+    )
+
+
+@code("E0505", "rename of a history")
+def renamed_history(
+    span: Span | None, axis: str, to: str, stream: tuple[str, str], labels: Sequence[Label] = ()
+) -> Diagnostic:
+    """A rename between tokens and something that is not their history. `stream` is (T, S)."""
+    token, history = stream
+    return finding(
+        f"`{axis}` cannot be renamed to `{to}`",
+        span,
+        f"the tokens `{token}` can only be remembered as `{history}`, once",
+        labels=labels,
+        help=(f"write `rename({token} -> {history})`; what is remembered stays `{history}`",),
+    )
+
+
+@code("E0506", "memory inside a scan")
+def state_in_scan(span: Span | None, what: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    return finding(
+        f"`{what}` inside a scan would be remembered once per step of the scan",
+        span,
+        "a scan's body remembers nothing but its own states",
+        labels=labels,
+        help=("compute it before the scan and use it inside",),
+    )
+
+
+@code("E0507", "mixes rows or documents")
+def mixes_rows(span: Span | None, operation: str, axis: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    shown = operation if " " in operation else f"`{operation}`"
+    return finding(
+        f"{shown} along `{axis}` mixes rows or documents that have nothing to do with each other",
+        span,
+        "a padded or packed row would not equal the row alone",
+        labels=labels,
+        help=("look along a renamed axis, as attention does: there the other documents can be left out",),
+    )
+
+
+@code("E0508", "no such form")
+def no_such_form(span: Span | None, form: str, reason: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    return finding(
+        f"this operation has no form `{form}`: {reason}",
+        span,
+        "in that form every row has positions of its own",
+        labels=labels,
+        help=("give the axes that meet here the same sizes and names of their own",),
+    )
+
+
+@code("E0509", "model without a stream")
+def no_stream(span: Span | None, model: str) -> Diagnostic:
+    return finding(
+        f"`{model}` declares no stream, so there is no next token to compute",
+        span,
+        "",
+        help=("a model that generates declares its token axis and its history: `stream T as S`",),
+    )
+
+
+@code("E0510", "model without rows of tokens")
+def no_rows(span: Span | None, model: str) -> Diagnostic:
+    return finding(
+        f"the input of `{model}` is not a batch of token rows, so nothing can be padded or packed",
+        span,
+        "",
+        help=("such a model starts with `forward(tokens: int[B, T])`",),
+    )
+
+
 # ------------------------------------------------------------------ E06xx: components, overrides, interfaces
 
 
@@ -469,7 +620,7 @@ def not_positive(what: str, value: str, span: Span) -> Diagnostic:
 def unknown_override(path: str, name: str, owner: str, candidates: Sequence[str], span: Span) -> Diagnostic:
     return finding(
         f"`{path}` cannot be set: {owner} has no `{name}`", span, "sets nothing",
-        help=did_you_mean(name, candidates) or (f"it has: {', '.join(candidates)}",),
+        help=did_you_mean(name, candidates) or ((f"it has: {', '.join(candidates)}",) if candidates else ()),
     )
 
 
@@ -806,3 +957,137 @@ def not_inlinable(name: str, reason: str, candidates: Sequence[str] = ()) -> Dia
 @code("E0805", "unknown optimisation level")
 def unknown_level(level: str, levels: Sequence[str]) -> Diagnostic:
     return finding(f"there is no optimisation level `{shorten(level)}`", help=(f"the levels are {one_of(levels, 'and')}",))
+
+
+@code("E0806", "rule that cannot be used")
+def unusable_rule(name: str, problem: str, span: Span | None) -> Diagnostic:
+    return finding(f"the rule `{name}` cannot be used: {problem}", span, "this rule")
+
+
+@code("E0807", "rules without end")
+def endless_rules(names: Sequence[str], function: str, limit: int) -> Diagnostic:
+    return finding(
+        f"the rules {one_of(names, 'and')} do not come to rest in `{function}`" if len(names) > 1
+        else f"the rule `{names[0]}` does not come to rest in `{function}`",
+        notes=(f"given up after {limit} replacements",),
+        help=("what a rule puts in must not contain what it, or another rule, looks for",),
+    )
+
+
+# ------------------------------------------------------------------ E094x, E095x: training and generation
+
+
+@code("E0940", "not built yet")
+def not_built_yet(what: str, advice: Sequence[str] = (), span: Span | None = None) -> Diagnostic:
+    """Something valid that this version cannot run. `what` in words: "`adapt lora`"."""
+    return finding(f"{what} is valid, but this version of Weft cannot run it yet", span, "cannot run yet", help=advice)
+
+
+@code("E0941", "no data")
+def no_data(pattern: str, folder: str, span: Span | None = None) -> Diagnostic:
+    return finding(
+        f"no file matches `{pattern}`",
+        span,
+        "matches nothing",
+        notes=(f"patterns are relative to the folder of the spec: {folder}",),
+        help=("check the path; `**` stands for any number of folders",),
+    )
+
+
+@code("E0942", "too little data")
+def too_little_data(what: str, found: int, needed: int, span: Span | None = None) -> Diagnostic:
+    return finding(
+        f"the {what} has {found:,} tokens; one row needs {needed:,}",
+        span,
+        "too little text",
+        help=("add text, shorten the rows (`pack(..)`), or change the share of `validation`",),
+    )
+
+
+@code("E0943", "run of another recipe")
+def other_run(folder: str, changed: Sequence[str]) -> Diagnostic:
+    return finding(
+        f"`{folder}` holds a run of another recipe",
+        notes=(f"what differs: {', '.join(changed)}",),
+        help=("train into another folder, or put the recipe back as it was to continue this run",),
+    )
+
+
+@code("E0944", "no good checkpoint")
+def no_good_checkpoint(folder: str, reasons: Sequence[str]) -> Diagnostic:
+    return finding(
+        f"no checkpoint in `{folder}` is whole",
+        notes=tuple(reasons),
+        help=("move the folder away to start anew, or bring a checkpoint back from a copy",),
+    )
+
+
+@code("E0945", "loss is not finite")
+def loss_not_finite(step: int, value: float, folder: str) -> Diagnostic:
+    return finding(
+        f"the loss became {value} at step {step:,}",
+        notes=(f"the last checkpoint in `{folder}` is from before this step",),
+        help=("lower the learning rate, lengthen the warm-up, or bound the gradient with `clip = 1.0`",),
+    )
+
+
+@code("E0946", "run in use")
+def run_in_use(folder: str) -> Diagnostic:
+    return finding(f"another process is training in `{folder}`", help=("wait until it ends, or train into another folder",))
+
+
+@code("E0947", "unreadable tokenizer")
+def bad_tokenizer(path: str, reason: str) -> Diagnostic:
+    return finding(
+        f"`{path}` is not a usable tokenizer: {shorten(reason, 200)}",
+        help=('give a `tokenizer.json` of the tokenizers library, as in `tokenizer file("tokenizer.json")`',),
+    )
+
+
+@code("E0948", "text longer than the context")
+def context_exceeded(length: int, context: int) -> Diagnostic:
+    return finding(
+        f"{length:,} tokens do not fit the context of {context:,}",
+        help=("shorten the prompt, ask for fewer tokens, or export with a larger `context`",),
+    )
+
+
+@code("E0949", "sampling option out of range")
+def bad_sampling(name: str, value: object, bounds: str) -> Diagnostic:
+    return finding(f"`{name}` must be {bounds}, not {value}")
+
+
+@code("E0950", "tokenizer and model do not fit")
+def tokenizer_misfit(tokens: int, model: str, size: int) -> Diagnostic:
+    return finding(
+        f"the tokenizer has {tokens:,} tokens, but `{model}` knows only {size:,}",
+        help=(f"give the model `V = {tokens}` or more",),
+    )
+
+
+@code("E0951", "damaged data")
+def damaged_data(folder: str, reason: str) -> Diagnostic:
+    return finding(
+        f"the tokens in `{folder}` are damaged: {reason}",
+        help=("remove that folder: it is made again from the sources",),
+    )
+
+
+@code("E0952", "weights that do not fit the model")
+def weights_misfit(path: str, reason: str) -> Diagnostic:
+    return finding(f"the weights in `{path}` do not fit the model: {reason}", help=("use the spec that they were trained with",))
+
+
+@code("E0953", "run that is not there")
+def no_run(folder: str, missing: str) -> Diagnostic:
+    return finding(f"`{folder}` is not a finished run: it has no `{missing}`", help=("train one with `weft train FILE`",))
+
+
+@code("E0954", "unreadable record")
+def bad_record(path: str, line: int, expected: str) -> Diagnostic:
+    return finding(f"line {line:,} of `{path}` is not {expected}", help=("every line of a .jsonl file is one JSON object",))
+
+
+@code("E0955", "bad run folder")
+def bad_run_folder(folder: str, reason: str) -> Diagnostic:
+    return finding(f"`{folder}` cannot hold a run: {reason}", help=("name an empty or a new folder",))

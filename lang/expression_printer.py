@@ -114,7 +114,9 @@ class ExpressionPrinter:
         for link in reversed(links):
             right = self.operand(link.right, level + 1)
             # A line that begins with `-` would be a new statement.
-            rest += [text(" -"), SPACE_OR_BREAK, right] if link.op == "-" else [SPACE_OR_BREAK, text(f"{link.op} "), right]
+            rest += (
+                [text(" -"), SPACE_OR_BREAK, right] if link.op == "-" else [SPACE_OR_BREAK, text(f"{link.op} "), right]
+            )
         return group(first, nest(*rest))
 
     def braced(self, node: tree.Expression) -> Document:
@@ -129,9 +131,7 @@ class ExpressionPrinter:
             case tree.Stack(axis=axis, of=of):
                 return sequence("stack ", self.operand(axis, SUM), " of ", self.operand(of, POSTFIX))
             case tree.Scan(axis=axis, states=states, body=body):
-                shown = [
-                    sequence(f"{s.name}: ", self.type(s.type), " = ", self.expression(s.initial)) for s in states
-                ]
+                shown = [sequence(f"{s.name}: ", self.type(s.type), " = ", self.expression(s.initial)) for s in states]
                 head = sequence(f"scan {axis.id} from ", joined(shown, text(", ")), " ")
                 return sequence(head, self.body(body))
             case _:

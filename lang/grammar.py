@@ -23,7 +23,7 @@ class _NoLexer(Lexer):
     def __init__(self, _configuration: Any) -> None:
         pass
 
-    def lex(self, _text: Any) -> Iterator[Token]:
+    def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
         return iter(())
 
 

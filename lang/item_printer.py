@@ -37,13 +37,15 @@ class ItemPrinter(ExpressionPrinter):
     def item(self, node: tree.Item) -> Document:
         match node:
             case tree.Use(path=path, names=names):
-                head = f"use {'.'.join(path)}"
-                return text(head) if names is None else sequence(f"{head}: ", comma_list(names))
+                module = f"use {'.'.join(path)}"
+                return text(module) if names is None else sequence(f"{module}: ", comma_list(names))
             case tree.Fn(name=name, signature=signature, body=body):
                 return sequence(f"fn {name}", self.signature(signature), " ", self.body(body))
             case tree.Block(name=name, interface=interface, members=members):
                 head = self.head("block", node)
-                return sequence(head, "" if interface is None else f": {interface}", " ", self.members(members, node.span.end))
+                return sequence(
+                    head, "" if interface is None else f": {interface}", " ", self.members(members, node.span.end)
+                )
             case tree.Model(members=members):
                 return sequence(self.head("model", node), " ", self.members(members, node.span.end))
             case tree.Interface(name=name, methods=methods):

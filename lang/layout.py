@@ -31,9 +31,9 @@ def lay_out(chunk: Chunk, source: Source) -> tuple[Token, ...] | Diagnostic:
         if token.type == "NEWLINE":
             newline = token if newline is None else newline
             continue
-        if newline is not None:
-            if _ends_statement(kept, token, tokens[i + 1] if i + 1 < len(tokens) else None, stack):
-                kept.append(Token("_NL", "\n", newline.start_pos, end_pos=newline.end_pos))
+        following = tokens[i + 1] if i + 1 < len(tokens) else None
+        if newline is not None and _ends_statement(kept, token, following, stack):
+            kept.append(Token("_NL", "\n", newline.start_pos, end_pos=newline.end_pos))
         if token.type in _CLOSER:
             if token.type == "LBRACE" and stack and stack[-1].type != "LBRACE" and _opens_a_head(kept, stack):
                 return _unclosed(stack[-1], _span(source, token), "`{`", source)
@@ -81,7 +81,9 @@ def _ends_statement(kept: list[Token], token: Token, following: Token | None, st
         return False
     if stack and stack[-1].type != "LBRACE":
         return False
-    if token.value in INFIX_BEFORE or token.value in ("on", "except") and not (following and following.type == "EQUAL"):
+    if token.value in INFIX_BEFORE:
+        return False
+    if token.value in ("on", "except") and not (following and following.type == "EQUAL"):
         return False
     return not _asks_for_more(kept)
 

@@ -76,9 +76,12 @@ class Margin:
     def _line(self, offset: int) -> int:
         return bisect_right(self.source.line_starts, offset)
 
-    def blank_between(self, start: int, end: int) -> bool:
-        """True when an empty line stands between two offsets with nothing but space between them."""
-        return self._line(end) - self._line(max(0, start - 1)) > 1
+    def blank_between(self, start: int | None, end: int) -> bool:
+        """True when an empty line stands between two offsets with nothing but space between them.
+
+        A `start` of None asks for an empty line.
+        """
+        return start is None or self._line(end) - self._line(max(0, start - 1)) > 1
 
     # -------------------------------------------------------------- comments
 
@@ -94,10 +97,10 @@ class Margin:
         if self.given < len(self.comments):
             comment = self.comments[self.given]
             start = comment.span.start
-            if not comment.alone and offset <= start and (limit is None or start < limit):
-                if self._line(start) == self._line(max(0, offset - 1)):
-                    self.given += 1
-                    return note(comment.text)
+            here = not comment.alone and offset <= start and (limit is None or start < limit)
+            if here and self._line(start) == self._line(max(0, offset - 1)):
+                self.given += 1
+                return note(comment.text)
         return EMPTY
 
     # -------------------------------------------------------------- layouts
@@ -111,7 +114,7 @@ class Margin:
         nodes of different kinds.
         """
         found: list[tuple[bool, Document, Document]] = []
-        last = start
+        last: int | None = start
         previous: tuple[type, bool] | None = None
         parted: set[int] = set()
         for node in nodes:
@@ -124,11 +127,11 @@ class Margin:
             # blank line behind keeps it out of the item's `##` text.
             for comment in self.before(node.span.end):
                 found.append((self.blank_between(last, node.span.start), text(comment.text), EMPTY))
-                last = 0 if apart else node.span.start
+                last = None if apart else node.span.start
             for comment in ahead:
                 found.append((self.blank_between(last, comment.span.start), text(comment.text), EMPTY))
                 last = comment.span.end
-            found.append((self.blank_between(last, node.span.start), shown, self.behind(node.span.end)))
+            found.append((self.blank_between(last, node.span.start), shown, self.behind(node.span.end, end)))
             last = self._end_of(node.span.end)
         for comment in self.before(end):
             found.append((self.blank_between(last, comment.span.start), text(comment.text), EMPTY))
@@ -147,7 +150,13 @@ class Margin:
         return end
 
     def braces(
-        self, nodes: Sequence[T], show: Callable[[T], Document], end: int, *, start: int | None = None, one_line: bool = True
+        self,
+        nodes: Sequence[T],
+        show: Callable[[T], Document],
+        end: int,
+        *,
+        start: int | None = None,
+        one_line: bool = True,
     ) -> Document:
         """`{ .. }` whose `}` ends at `end`: on one line when it holds one node and was written so."""
         first = nodes[0].span.start if nodes else end - 1
@@ -157,12 +166,18 @@ class Margin:
         inner = self.lines(nodes, show, brace + 1, end - 1)
         if not nodes and not inner.broken and opening is EMPTY and inner == sequence():
             return text("{ }")
-        if spread or opening is not EMPTY or inner.broken and len(nodes) != 1:
+        if spread or opening is not EMPTY or (inner.broken and len(nodes) != 1):
             return sequence("{", opening, nest(HARD, inner), HARD, "}")
         return group("{", nest(SPACE_OR_BREAK, inner), SPACE_OR_BREAK, "}")
 
     def listed(
-        self, nodes: Sequence[T], show: Callable[[T], Document], end: int, opener: str, closer: str, one_comma: bool = False
+        self,
+        nodes: Sequence[T],
+        show: Callable[[T], Document],
+        end: int,
+        opener: str,
+        closer: str,
+        one_comma: bool = False,
     ) -> Document:
         """`(a, b)` whose `)` stands at `end`, on one line or one node on a line with a comma behind each."""
         if not nodes and not (self.given < len(self.comments) and self.comments[self.given].span.start < end):

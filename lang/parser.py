@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
-from lark import UnexpectedToken
 from lark import Tree as Match
+from lark import UnexpectedToken
 from lark.lexer import Token
 
 from . import errors, tree
@@ -32,8 +33,8 @@ _BEFORE_VALUE = frozenset(("require", "yield", "adapt", "quantize", "shard"))
 def parse(source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
     """The items that parse, and one diagnostic for each that does not. Raises nothing for any text."""
     if len(source.text) > MAX_CHARACTERS:
-        end = Span(source, MAX_CHARACTERS, MAX_CHARACTERS + 1)
-        return tree.File(source, ()), (errors.file_too_large(end, len(source.text), MAX_CHARACTERS),)
+        limit = Span(source, MAX_CHARACTERS, MAX_CHARACTERS + 1)
+        return tree.File(source, ()), (errors.file_too_large(limit, len(source.text), MAX_CHARACTERS),)
     scanned = scan(source)
     docs = _docs(scanned.comments, source)
     chunks = split(scanned.tokens, source.text)
@@ -112,21 +113,20 @@ def _matched(tokens: tuple[Token, ...], source: Source, start: str) -> Match[Tok
         except UnexpectedToken:
             return explain_unexpected(fed, token, following, source, start)
         fed.append(token)
-    return result  # type: ignore[no-any-return]
+    return result
 
 
-def _classified(word: Token, following: Token | None, choices: object) -> Token:
+def _classified(word: Token, following: Token | None, choices: Container[str]) -> Token:
     """A word with its terminal: a keyword where the grammar has that keyword, else a name."""
     text = word.value
-    if text in UNITS:
-        terminal = "UNIT" if "UNIT" in choices else "NAME"  # type: ignore[operator]
-    else:
-        terminal = grammar().keywords.get(text, "NAME")
+    terminal = grammar().keywords.get(text, "NAME")
+    if text in UNITS and "UNIT" in choices:
+        terminal = "UNIT"
     if terminal == "NAME" or text in RESERVED:
         return Token.new_borrow_pos(terminal, text, word)
-    if terminal not in choices:  # type: ignore[operator]
+    if terminal not in choices:
         return word
-    if "NAME" in choices:  # type: ignore[operator]
+    if "NAME" in choices:
         kind = following.type if following is not None else "$END"
         is_keyword = kind != "EQUAL" if text in _BEFORE_VALUE else kind in ("NAME", "STRING", "NUMBER")
         if not is_keyword:

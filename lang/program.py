@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from . import errors, tree
@@ -12,6 +14,9 @@ from .parser import parse
 from .source import Source, Span
 
 STDLIB = Path(__file__).resolve().parent.parent / "stdlib"
+
+# The same few files are used again and again; a parsed file is frozen, so it can be shared.
+_parse = lru_cache(maxsize=64)(parse)
 
 NamedItem = tree.Fn | tree.Block | tree.Interface | tree.Model | tree.DerivedModel | tree.Rule | tree.Recipe
 
@@ -86,10 +91,11 @@ class _Loader:
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
         self.diagnostics: list[Diagnostic] = []
+        self._imports: dict[tuple[str, str], Span] = {}
 
     def load(self, source: Source, folder: Path | None, prefix: str) -> Unit:
         unit = self.units[prefix] = Unit(prefix, source)
-        file, problems = parse(source)
+        file, problems = _parse(source)
         self.diagnostics += problems
         for item in file.items:
             if isinstance(item, tree.Use):
@@ -113,11 +119,15 @@ class _Loader:
             item = target.items.get(name)
             if item is None:
                 if not any(d.primary and d.primary.span.source == target.source for d in self.diagnostics):
-                    self.diagnostics.append(errors.not_in_module(name, ".".join(use.path), list(target.items), use.span))
+                    at = word_span(use.span, name)
+                    self.diagnostics.append(errors.not_in_module(name, ".".join(use.path), list(target.items), at))
             elif name in unit.items:
-                self.diagnostics.append(errors.duplicate_name(name, name_span(unit.items[name]), use.span))
+                self.diagnostics.append(errors.duplicate_name(name, name_span(unit.items[name]), word_span(use.span, name)))
+            elif name in unit.imported and unit.imported[name][1] is not item:
+                self.diagnostics.append(errors.duplicate_name(name, word_span(use.span, name), self._imports[unit.prefix, name]))
             else:
                 unit.imported[name] = (target, item)
+                self._imports.setdefault((unit.prefix, name), word_span(use.span, name))
 
     def _resolve(self, use: tree.Use, folder: Path | None) -> Unit | None:
         relative = Path(*use.path).with_suffix(".llm")
@@ -125,11 +135,11 @@ class _Loader:
         standard = STDLIB / relative
         here = beside is not None and beside.is_file() and beside.resolve() != standard.resolve()
         if here and standard.is_file():
-            self.diagnostics.append(errors.module_twice(".".join(use.path), str(beside), use.span))
+            self.diagnostics.append(errors.module_twice(".".join(use.path), str(beside), path_span(use)))
             return None
         if not here and not standard.is_file():
             known = [".".join(p.relative_to(STDLIB).with_suffix("").parts) for p in sorted(STDLIB.rglob("*.llm"))]
-            self.diagnostics.append(errors.no_such_module(".".join(use.path), known, use.span))
+            self.diagnostics.append(errors.no_such_module(".".join(use.path), known, path_span(use)))
             return None
         path = beside if here and beside is not None else standard
         prefix = ".".join(use.path) if here else _stdlib_name(standard)
@@ -141,5 +151,17 @@ class _Loader:
 def name_span(item: tree.Item) -> Span:
     """Where the name of an item stands: the first line of the item, up to its name."""
     name = getattr(item, "name", "")
-    at = item.span.source.text.find(name, item.span.start, item.span.end) if name else -1
-    return item.span if at < 0 else Span(item.span.source, at, at + len(name))
+    keyword = item.span.text.split(maxsplit=1)[0]
+    return word_span(item.span, name, len(keyword)) if name else item.span
+
+
+def path_span(use: tree.Use) -> Span:
+    """Where the path of a `use` stands."""
+    first = word_span(use.span, use.path[0], len("use"))
+    return first.to(word_span(use.span, use.path[-1], first.start - use.span.start))
+
+
+def word_span(span: Span, word: str, skip: int = 0) -> Span:
+    """Where `word` stands in a span, `skip` characters of it left out; the whole span when it does not."""
+    found = re.compile(rf"\b{re.escape(word)}\b").search(span.source.text, span.start + skip, span.end)
+    return span if found is None else Span(span.source, *found.span())

@@ -44,9 +44,7 @@ class RecipeBuilder:
         return tree.ConfigEntry(str(parts[0]), parts[1], span=span)
 
     def ignored(self, span: Span, parts: list[Token]) -> tree.ConfigEntry:
-        names = tuple(
-            tree.Name(str(t), span=Span(self.source, t.start_pos or 0, t.end_pos or 0)) for t in parts
-        )
+        names = tuple(tree.Name(str(t), span=Span(self.source, t.start_pos or 0, t.end_pos or 0)) for t in parts)
         return tree.ConfigEntry(None, tree.Tuple(names, span=names[0].span.to(names[-1].span)), span=span)
 
     def weights(self, span: Span, parts: list[Any]) -> tuple[str, tuple[tree.WeightEntry, ...]]:

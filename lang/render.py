@@ -33,7 +33,11 @@ def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     """Lines and columns count from 1; `end` is the place just behind the span."""
-    where = _place(diagnostic.primary.span) if diagnostic.primary else {"file": None, "line": None, "column": None, "end": None}
+    where = (
+        _place(diagnostic.primary.span)
+        if diagnostic.primary
+        else {"file": None, "line": None, "column": None, "end": None}
+    )
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity,
@@ -75,7 +79,8 @@ class _Renderer:
         for kind, texts in (("note", diagnostic.notes), ("help", diagnostic.help)):
             for text in texts:
                 first_line, *more = text.split("\n")
-                lines.append(f"{' ' * self.gutter} {self.paint('=', 'gutter')} {self.paint(kind, 'title')}: {visible(first_line)}")
+                gutter = f"{' ' * self.gutter} {self.paint('=', 'gutter')}"
+                lines.append(f"{gutter} {self.paint(kind, 'title')}: {visible(first_line)}")
                 lines += [f"{' ' * (self.gutter + len(kind) + 5)}{visible(m)}" for m in more]
         return "\n".join(lines) + "\n"
 
@@ -112,7 +117,9 @@ class _Renderer:
             row[start:end] = [("^" if mark.primary else "-", self.style(mark))] * (end - start)
         inline = marks[-1].text if len({c[0] for c in columns}) == len(columns) else ""
         painted = "".join(self.paint(c, s) if s else c for c, s in row)
-        lines.append(f"{self.bar()} {painted}{' ' + self.paint(visible(inline), self.style(marks[-1])) if inline else ''}")
+        lines.append(
+            f"{self.bar()} {painted}{' ' + self.paint(visible(inline), self.style(marks[-1])) if inline else ''}"
+        )
         hanging = [(c[0], m) for c, m in zip(columns, marks, strict=True)]
         if inline or not marks[-1].text:
             hanging = hanging[:-1]
@@ -123,7 +130,9 @@ class _Renderer:
             if hanging or inline or len(marks) > 1:
                 lines.append(f"{self.bar()} {self.connectors([*hanging, (column, mark)])}")
             plain = _width(_plain(hanging))
-            lines.append(f"{self.bar()} {connectors}{' ' * (column - plain)}{self.paint(visible(mark.text), self.style(mark))}")
+            lines.append(
+                f"{self.bar()} {connectors}{' ' * (column - plain)}{self.paint(visible(mark.text), self.style(mark))}"
+            )
         return lines
 
     def connectors(self, hanging: list[tuple[int, _Mark]]) -> str:
@@ -149,10 +158,16 @@ def _marks(label: Label, primary: bool) -> list[tuple[int, _Mark]]:
     line, column = source.location(label.span.start)
     last = _last_line(label.span)
     if last == line:
-        return [(line, _Mark(column - 1, max(column, column - 1 + label.span.end - label.span.start), label.text, primary))]
+        return [
+            (line, _Mark(column - 1, max(column, column - 1 + label.span.end - label.span.start), label.text, primary))
+        ]
     first_text, last_text = source.line(line), source.line(last)
     indent = len(last_text) - len(last_text.lstrip())
-    end = min(len(last_text), source.location(label.span.end)[1] - 1) if source.location(label.span.end)[0] == last else len(last_text)
+    end = (
+        min(len(last_text), source.location(label.span.end)[1] - 1)
+        if source.location(label.span.end)[0] == last
+        else len(last_text)
+    )
     return [
         (line, _Mark(column - 1, max(len(first_text), column), "", primary)),
         (last, _Mark(indent, max(end, indent + 1), label.text, primary)),
@@ -190,5 +205,6 @@ def _harmless(character: str) -> bool:
 def _width(text: str) -> int:
     """Terminal columns of a text after `visible`."""
     return sum(
-        4 if c == "\t" else 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+        4 if c == "\t" else 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
     )

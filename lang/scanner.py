@@ -19,7 +19,9 @@ MAX_DIGITS = 30
 MAX_PROBLEMS = 200
 """After this many problems the rest of a text is taken as it is: it is no Weft."""
 
-_HIDDEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\x85\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0e-\x1f\x7f\x85\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile("[“”„«»‘’'][^“”„«»‘’'\n]*[“”„«»‘’']")
 _ESCAPE = re.compile(r'\\[^nt"\\]')
@@ -125,7 +127,9 @@ def _stray(span: Span, tokens: list[Token]) -> Diagnostic:
     if shown[0] == '"':
         return errors.unfinished_string(span)
     if shown.isascii() and shown[0].isdigit():
-        return errors.malformed_number(span, "letters follow the digits", "put a space between a number and its unit or name")
+        return errors.malformed_number(
+            span, "letters follow the digits", "put a space between a number and its unit or name"
+        )
     odd = next((c for c in shown if not c.isascii()), shown[0])
     at = span.start + shown.index(odd)
     advice, replacement = advice_for(odd if not shown.isascii() else shown)
@@ -150,7 +154,12 @@ def _checked(span: Span, name: str, tokens: list[Token]) -> Diagnostic | None:
             return errors.unknown_escape(Span(span.source, span.start + bad.start(), span.start + bad.end()))
     if name == "NUMBER":
         before = tokens[-2] if len(tokens) > 1 else None
-        if before is not None and before.type == "DOT" and before.end_pos == span.start and before.start_pos is not None:
+        if (
+            before is not None
+            and before.type == "DOT"
+            and before.end_pos == span.start
+            and before.start_pos is not None
+        ):
             owner = tokens[-3] if len(tokens) > 2 else None
             if owner is None or owner.end_pos != before.start_pos:
                 whole = Span(span.source, before.start_pos, span.end)

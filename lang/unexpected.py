@@ -14,7 +14,9 @@ from .words import FOREIGN, RESERVED, UNITS
 
 _COMPARISONS = frozenset(("LESS", "LESS_EQUAL", "EQUAL_EQUAL", "NOT_EQUAL", "MORE", "MORE_EQUAL"))
 _OPERATORS = _COMPARISONS | frozenset(("PIPE", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "CARET", "AND", "OR"))
-_STARTS = frozenset(("NAME", "NUMBER", "STRING", "TRUE", "FALSE", "LPAR", "MINUS", "NOT", "IF", "REPEAT", "STACK", "SCAN"))
+_STARTS = frozenset(
+    ("NAME", "NUMBER", "STRING", "TRUE", "FALSE", "LPAR", "MINUS", "NOT", "IF", "REPEAT", "STACK", "SCAN")
+)
 _AFTER_VALUE = frozenset(("WITH", "DOT", "UNIT", "ARROW", "WHERE"))
 
 
@@ -116,7 +118,7 @@ def _found_in_words(found: Token) -> str:
 
 
 def _in_words(expected: frozenset[str]) -> str:
-    """"a name", "`,` or `)`", "an operator or the end of the line"."""
+    """ "a name", "`,` or `)`", "an operator or the end of the line"."""
     rest = set(expected)
     words: list[str] = []
     if len(rest & _STARTS) >= 6:

@@ -7,17 +7,19 @@ import keyword
 ITEMS = ("use", "fn", "block", "interface", "model", "rule", "checkpoint", "recipe")
 """The words that begin an item."""
 
-RESERVED = frozenset(
-    ("and", "or", "not", "if", "else", "with", "where", "true", "false", "repeat", "stack", "scan")
-)
+RESERVED = frozenset(("and", "or", "not", "if", "else", "with", "where", "true", "false", "repeat", "stack", "scan"))
 """The words that are never names. All other keywords are keywords only where the grammar has one."""
 
 UNITS = ("tokens", "steps", "epochs", "examples", "sequences", "hours")
 
-INFIX_BEFORE = frozenset(("|>", "+", "*", "/", "%", "^", "<", "<=", "==", "!=", ">", ">=", "->", "and", "or", "else", "with"))
+INFIX_BEFORE = frozenset(
+    ("|>", "+", "*", "/", "%", "^", "<", "<=", "==", "!=", ">", ">=", "->", "and", "or", "else", "with")
+)
 """A line that begins with one of these goes on from the line before. `-` does not: it may be a sign."""
 
-INFIX_AFTER = frozenset(("|>", "+", "-", "*", "/", "%", "^", "<", "<=", "==", "!=", ">", ">=", "->", "and", "or", "not", ","))
+INFIX_AFTER = frozenset(
+    ("|>", "+", "-", "*", "/", "%", "^", "<", "<=", "==", "!=", ">", ">=", "->", "and", "or", "not", ",")
+)
 """A line that ends with one of these goes on in the next line."""
 
 FOREIGN = {

@@ -13,11 +13,15 @@ _ROUNDS = 200
 
 @dataclass(frozen=True)
 class Shape:
-    """The width of a vertex, and where its operands and results attach, from its centre."""
+    """The width of a vertex, and where its operands and results attach, from its centre.
+
+    `beside` is how far the text below it reaches to the right of its centre.
+    """
 
     width: float
     inputs: tuple[float, ...] = (0.0,)
     outputs: tuple[float, ...] = (0.0,)
+    beside: float = 0.0
 
 
 def columns(layers: Layers, shapes: Mapping[int, Shape], gap: float, lane_gap: float) -> dict[int, float]:
@@ -112,7 +116,8 @@ def _distances(
     for row in layers.rows:
         for a, b in zip(row, row[1:], strict=False):
             space = lane_gap if layers.is_lane(a) or layers.is_lane(b) else gap
-            apart = (shapes[a].width + shapes[b].width) / 2 + space + shift[a] - shift[b]
+            right = max(shapes[a].width / 2 + space, shapes[a].beside + (6.0 if layers.is_lane(b) else 0.0))
+            apart = right + shapes[b].width / 2 + shift[a] - shift[b]
             pair = (column[a], column[b])
             distances[pair] = max(distances.get(pair, apart), apart)
     return distances

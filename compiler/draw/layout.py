@@ -16,6 +16,8 @@ TITLE, SMALL = 12.0, 9.5  # font sizes in pixels
 HEADER = 24.0
 PADDING = 14.0
 _GAP, _LANE_GAP = 22.0, 14.0
+_ASIDE = 6.0  # from a line to the text beside it
+_PORT_GAP = 12.0
 _LATE = (Kind.STATE, Kind.PENALTY)
 
 
@@ -88,17 +90,18 @@ def layout(drawing: Drawing, least_width: float = 0.0) -> Placed:
     heights = dict.fromkeys(shapes, 0.0)
     for item in drawing.items:
         heights[number[item.key]], shapes[number[item.key]] = _size(item, inner.get(item.key), drawing.links)
+    labels = _labelled(drawing, number)
+    for v, link in labels.items():
+        shapes[v] = replace(shapes[v], beside=shapes[v].outputs[0] + _ASIDE + width(axes(link), SMALL))
     x = columns(layers, shapes, _GAP, _LANE_GAP)
     shapes = _straightened(layers, shapes, x, drawing, number)
 
     links = _links(layers, wires)
-    labels = {v: link for v, link in _labelled(drawing, number).items()}
     round = frozenset(number[item.key] for item in drawing.items if item.kind is Kind.OPERATOR)
     lines = route(layers, shapes, heights, x, frozenset(labels), round, frozenset(last))
 
     left = min((x[v] - shapes[v].width / 2 for v in x), default=0.0)
-    right = max((x[v] + shapes[v].width / 2 for v in x), default=0.0)
-    right = max([right, *(x[v] + 6 + width(axes(link), SMALL) for v, link in labels.items())])
+    right = max((x[v] + max(shapes[v].width / 2, shapes[v].beside) for v in x), default=0.0)
     spare = max(0.0, least_width - (right - left) - 2 * PADDING)
     shift = PADDING + spare / 2 - left
     boxes = [
@@ -114,7 +117,7 @@ def layout(drawing: Drawing, least_width: float = 0.0) -> Placed:
             for r in lines.routes
         ),
         tuple(
-            Label(x[v] + shapes[v].outputs[0] + shift + 6, lines.tops[v] + heights[v] + 12, link)
+            Label(x[v] + shapes[v].outputs[0] + shift + _ASIDE, lines.tops[v] + heights[v] + 12, link)
             for v, link in labels.items()
         ),
         tuple((px + shift, py) for px, py in lines.junctions),
@@ -156,7 +159,7 @@ def _spread(count: int, wide: float) -> tuple[float, ...]:
 def _straightened(
     layers: Layers, shapes: dict[int, Shape], x: Mapping[int, float], drawing: Drawing, number: Mapping[str, int]
 ) -> dict[int, Shape]:
-    """Let operands enter a plain item right below where they come from, when they keep their order and fit."""
+    """Let operands enter a plain item right below where they come from, as far as it is wide enough."""
     arriving: dict[int, dict[int, float]] = defaultdict(dict)
     for s in layers.segments:
         arriving[s.lower][s.lower_port] = x[s.upper] + shapes[s.upper].outputs[s.upper_port] - x[s.lower]
@@ -166,10 +169,15 @@ def _straightened(
         if item.inner or item.kind is Kind.OPERATOR or len(arriving[v]) < 2:
             continue
         reach = shape.width / 2 - 10
-        wanted = {port: max(-reach, min(reach, at)) for port, at in sorted(arriving[v].items())}
-        in_order = sorted(wanted.values())
-        if all(b - a >= 10 for a, b in zip(in_order, in_order[1:], strict=False)):
-            changed[v] = replace(shape, inputs=tuple(wanted.get(i, at) for i, at in enumerate(shape.inputs)))
+        ports = sorted(arriving[v], key=lambda port: (arriving[v][port], port))
+        at = [max(-reach, min(reach, arriving[v][port])) for port in ports]
+        for i in range(1, len(at)):
+            at[i] = max(at[i], at[i - 1] + _PORT_GAP)
+        at[-1] = min(at[-1], reach)
+        for i in reversed(range(len(at) - 1)):
+            at[i] = min(at[i], at[i + 1] - _PORT_GAP)
+        wanted = dict(zip(ports, at, strict=True))
+        changed[v] = replace(shape, inputs=tuple(wanted.get(i, old) for i, old in enumerate(shape.inputs)))
     return changed
 
 
@@ -196,6 +204,6 @@ def _labelled(drawing: Drawing, number: Mapping[str, int]) -> dict[int, Link]:
     for link in drawing.links:
         vertex = number[link.source.item] if link.source.item else link.source.port
         if link.source.port == 0 or not link.source.item:
-            if axes(link) not in entering[vertex]:
+            if axes(link) not in entering[vertex] and link.type.axes:
                 shown.setdefault(vertex, link)
     return shown

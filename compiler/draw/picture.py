@@ -25,7 +25,8 @@ class Kind(Enum):
     SCAN = "scan"
     PENALTY = "penalty"
     BOX = "box"  # an instance with its inside drawn
-    LAYERS = "layers"  # a repeat
+    LAYERS = "layers"  # a repeat: copies one after another
+    STACK = "stack"  # copies side by side
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from .layers import Layers, Segment
 
 Point = tuple[float, float]
 
-_TRACK, _ABOVE, _BELOW = 8.0, 6.0, 15.0
+_TRACK, _ABOVE, _BELOW = 8.0, 5.0, 18.0
 LABEL = 14.0
+_TALL = 60.0  # what stands beside something taller is in line with its upper part
 _STRAIGHT = 0.5  # pixels sideways that are drawn as none
 _MOST_ORDERED = 5  # so many tracks of one gap are tried in every order
 
@@ -86,7 +87,8 @@ def route(
     y = 0.0
     for r, row in enumerate(layers.rows):
         height = max((heights[v] for v in row), default=0.0)
-        tops |= {v: y + (height - heights[v]) / 2 for v in row}
+        middle = min(height, _TALL) / 2
+        tops |= {v: y + max(0.0, middle - heights[v] / 2) for v in row}
         y += height
         bottoms.append(y)
         if r == len(layers.rows) - 1:

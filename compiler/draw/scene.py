@@ -10,9 +10,11 @@ from ...lang.axes import TensorType
 from ..ir.graph import Node, Value
 from ..ir.instances import find
 from ..ir.module import Function, Instance, Layers, Module, Path, Reference, State, count_parameters, join
+from ..ir.needs import needs
 from ..quantities import count
 from ..schedule import Run, fold
-from .facts import counted, instance_facts, kind, place, remembered, spelled, state_facts, types
+from ..stream import step
+from .facts import counted, instance_facts, kind, place, remembered, spelled, stacked, state_facts, types
 from .operations import SIGNS, SILENT, title
 from .picture import Drawing, End, Item, Kind, Link
 
@@ -20,7 +22,18 @@ _LONGEST = 30  # characters of several operations in one item
 _MANY_RUNS = 8  # a schedule in more pieces is drawn as its different layers
 
 
-def scene(module: Module, states: Sequence[tuple[Path, State]] = ()) -> Drawing:
+def states_of(module: Module) -> tuple[tuple[Path, State], ...]:
+    """What the decoder of a model remembers, by path of call sites; nothing when it has no stream.
+
+    Raises WeftError when the model has a stream but no decoder (it sees the future).
+    """
+    if module.stream is None:
+        return ()
+    decoder = step(module)
+    return needs(decoder)[decoder.entry].states
+
+
+def scene(module: Module, states: Sequence[tuple[Path, State]]) -> Drawing:
     """The drawing of a whole model. `states` are what its decoder remembers, by path of call sites."""
     body = _Body(_Reader(module, states), (), ())
     inputs: list[End | None] = []
@@ -76,6 +89,7 @@ class _Body:
     reader: _Reader
     path: Path
     site: Path
+    stack: tuple[str, ...] = ()
     items: dict[str, Item] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
 
@@ -140,10 +154,10 @@ class _Function:
             self._scan(node, shown)
         elif not shown:
             return
-        elif node.op in SILENT or (node.op == "rename" and not self.memory["rename"]):
-            self.ends[Value(node.id)] = shown[0][0]
         elif node.op == "rename":
-            self._remember(node, shown)
+            self._rename(node, shown)
+        elif node.op in SILENT:
+            self.ends[Value(node.id)] = shown[0][0]
         else:
             self._operation(node, shown)
 
@@ -187,17 +201,20 @@ class _Function:
         name = str(path[-1]) if callee.method == "forward" else f"{path[-1]}.{callee.method}"
         facts = instance_facts(self.module, callee, path, self.reader.below(site))
         words = counted(instance)
+        copies = [a for a in stacked(instance, callee) if a.name not in self.body.stack]
+        note = " ".join((instance.block, *(f"× {a.size}" for a in copies)))
         item = Item(
-            join(site), kind(instance, callee), name, instance.block, "shared weights" if again and words else words,
+            join(site), kind(instance, callee), name, note, "shared weights" if again and words else words,
             facts, node.origin.first_span(), callee.origin.first_span(),
         )  # fmt: skip
         if not again and self.reader.opens(callee):
-            item = replace(item, kind=Kind.BOX, inner=self._inside(node, callee, path, site))
+            inner = self._inside(node, callee, path, site, (*self.body.stack, *(a.name for a in copies)))
+            item = replace(item, kind=Kind.STACK if copies else Kind.BOX, inner=inner)
         self._results(node, callee, self.body.put(item, shown))
 
-    def _inside(self, node: Node, callee: Function, path: Path, site: Path) -> Drawing:
+    def _inside(self, node: Node, callee: Function, path: Path, site: Path, stack: tuple[str, ...]) -> Drawing:
         """The drawing of a callee: its ports are the operands and results that are drawn."""
-        body = _Body(self.reader, path, site)
+        body = _Body(self.reader, path, site, stack)
         inputs: list[End | None] = []
         for v in node.operands:
             inputs.append(None if self.ends[v] is None else End("", sum(e is not None for e in inputs)))
@@ -249,7 +266,7 @@ class _Function:
         if run.body in known:
             return replace(item, kind=Kind.PLAIN, note=f"{note} as above".strip())
         known.add(run.body)
-        return replace(item, inner=self._inside(node, callee, here, site))
+        return replace(item, inner=self._inside(node, callee, here, site, self.body.stack))
 
     def _chain(self, node: Node, layers: Layers, runs: Sequence[Run], path: Path, known: set[int]) -> Drawing:
         """Runs one after another: carried values pass through all of them, the others go to each."""
@@ -274,8 +291,14 @@ class _Function:
         end = self.body.put(item, shown)
         self.ends |= {value: replace(end, port=i) for i, value in enumerate(node.values)}
 
-    def _remember(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
-        state = self.memory["rename"].pop(0)
+    def _rename(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
+        """What is renamed is remembered, if the decoder has a state for it; else it is the same value."""
+        states = self.memory["rename"]
+        state = next((s for s in states if s.type.names == node.types[0].names), None)
+        if state is None:
+            self.ends[Value(node.id)] = shown[0][0]
+            return
+        states.remove(state)
         facts = (*state_facts([state]), ("renamed", f"{node['axis']} → {node['to'].name}"))
         item = Item(self._key(state.name), Kind.STATE, state.name, "", remembered(state), facts, node.origin.first_span())
         self.ends[Value(node.id)] = self.body.put(item, shown)

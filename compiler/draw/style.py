@@ -29,11 +29,11 @@ STYLE = f"""
 .picture .model {{ font-size: 17px; font-weight: 600; }}
 .picture .line {{ fill: none; stroke: {LINE}; stroke-width: 1.25; }}
 .picture .head, .picture .junction {{ fill: {LINE}; }}
-.picture .box > .shape, .picture .layers > .shape {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
+.picture .box > .shape, .picture .layers > .shape, .picture .stack > .shape {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
 .picture .shade > .shape {{ fill: #f6f8fa; }}
 .picture .sheet {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
 .picture .header {{ fill: #e9edf2; }}
-.picture .layers > .header {{ fill: #dde4ec; }}
+.picture .layers > .header, .picture .stack > .header {{ fill: #dde4ec; }}
 .picture .input > .shape, .picture .output > .shape {{ fill: {INK}; }}
 .picture .input text, .picture .output text {{ fill: #ffffff; }}
 .picture .operation > .shape {{ fill: #ffffff; stroke: #98a4b1; }}

@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from ..ir.module import Module
+from ..quantities import count
 from .facts import spelled
-from .layout import HEADER, SMALL, TITLE, Box, Label, Line, Placed, axes
+from .layout import HEADER, SMALL, TITLE, Box, Label, Line, Placed, axes, layout
 from .picture import Item, Kind, Link
 from .routing import Point
+from .scene import scene, states_of
 from .style import COLOURS, STYLE
 from .text import width
 
-_MARGIN, _HEAD, _LEGEND = 24.0, 52.0, 40.0
+_MARGIN, _HEAD, _LEGEND = 24.0, 58.0, 40.0
 _CORNER = 7.0
 _SHEET = 4.0
 
-def svg(placed: Placed, title: str, subtitle: str) -> str:
-    """The picture as a complete SVG document; `title` and `subtitle` stand above it."""
+def to_svg(module: Module) -> str:
+    """The model as a complete SVG document: its boxes, the flow of its forward function, axes and parameter counts.
+
+    Hovering shows details where the viewer can. The same module always gives the same text.
+    Raises WeftError when the model has a stream but no decoder (it sees the future).
+    """
+    placed = layout(scene(module, states_of(module)))
+    sizes = axis_sizes(placed)
+    return document(placed, module.name, f"{count(module.parameter_count())} parameters", sizes)
+
+
+def document(placed: Placed, title: str, subtitle: str, sizes: str) -> str:
+    """A placed drawing as an SVG document; the other texts stand above it."""
     kinds = [kind for kind in COLOURS if kind in set(_kinds(placed))]
-    inner = max(placed.width, width(title, 17, bold=True), width(subtitle, TITLE))
+    inner = max(placed.width, width(title, 17, bold=True), width(subtitle, TITLE), min(width(sizes, SMALL), 460.0))
     rows = _legend_rows(kinds, inner)
     wide = inner + 2 * _MARGIN
     tall = placed.height + 2 * _MARGIN + _HEAD + _LEGEND / 2 + 20 * len(rows)
@@ -32,6 +46,7 @@ def svg(placed: Placed, title: str, subtitle: str) -> str:
         f'<rect class="paper" width="{_n(wide)}" height="{_n(tall)}" fill="#ffffff"/>',
         f'<text class="model" x="{_n(_MARGIN)}" y="{_n(_MARGIN + 14)}">{_text(title)}</text>',
         f'<text class="note" x="{_n(_MARGIN)}" y="{_n(_MARGIN + 33)}">{_text(subtitle)}</text>',
+        f'<text class="small" x="{_n(_MARGIN)}" y="{_n(_MARGIN + 49)}">{_text(sizes)}</text>',
         f'<g transform="translate({_n(left)} {_n(_MARGIN + _HEAD)})">',
         *_drawing(placed, 0),
         "</g>",
@@ -69,7 +84,7 @@ def _container(box: Box, depth: int) -> Iterator[str]:
     assert box.inner
     item, w, h = box.item, box.width, box.height
     yield _open(item, box, " shade" if depth % 2 == 0 else "")
-    if item.kind is Kind.LAYERS:
+    if item.kind in (Kind.LAYERS, Kind.STACK):
         for i in (2, 1):
             yield f'<rect class="sheet" x="{_n(_SHEET * i)}" y="{_n(_SHEET * i)}" width="{_n(w)}" height="{_n(h)}" rx="6"/>'
     yield f'<rect class="shape" width="{_n(w)}" height="{_n(h)}" rx="6"/>'
@@ -158,6 +173,20 @@ def _sign_of(value: float) -> int:
 
 def _label(label: Label) -> str:
     return f'<text class="small axes" x="{_n(label.x)}" y="{_n(label.y)}">{_text(axes(label.link))}</text>'
+
+
+def axis_sizes(placed: Placed) -> str:
+    """`D = 4096, H = 32`: the sizes of axes whose name means one size in the whole picture."""
+    known: dict[str, set[str]] = {}
+    waiting = [placed]
+    while waiting:
+        here = waiting.pop()
+        waiting += [box.inner for box in here.boxes if box.inner]
+        for line in here.lines:
+            for axis in line.link.type.axes:
+                if axis.size.is_constant:
+                    known.setdefault(axis.name, set()).add(str(axis.size))
+    return ", ".join(f"{name} = {int(sizes.pop()):,}" for name, sizes in sorted(known.items()) if len(sizes) == 1)
 
 
 # ------------------------------------------------------------------ legend

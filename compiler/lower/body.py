@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,11 +31,26 @@ class Undecided(Exception):
 def axis_diagnostic(error: AxisError, span: Span, operands: tuple[Tensor, ...]) -> Diagnostic:
     """An AxisError as a diagnostic that points at the operation and shows the types of its operands."""
     labels = []
+    span = operation_span(span, operands)
     for position in error.operands or range(len(operands)):
         if position < len(operands) and operands[position].span != span:
             operand = operands[position]
             labels.append(Label(operand.span, f"this is {operand.type}"))
     return _AXIS_ERRORS[error.kind](error.message, span, tuple(labels), error.help)
+
+
+def operation_span(span: Span, operands: tuple[Tensor, ...]) -> Span:
+    """The operator or the function's name inside an expression, so that carets do not cover its operands."""
+    inside = [o.span for o in operands if o.span.source == span.source and span.start <= o.span.start <= o.span.end <= span.end]
+    if len(inside) == 2 and inside[0].end <= inside[1].start:
+        between = span.source.text[inside[0].end : inside[1].start]
+        found = re.fullmatch(r"[\s)]*([-+*/%^<>=!]+|and|or|\|>)[\s(]*", between)
+        if found:
+            return Span(span.source, inside[0].end + found.start(1), inside[0].end + found.end(1))
+    called = re.match(r"[A-Za-z_.][\w.]*(?=\()", span.text)
+    if called and all(span.start + called.end() <= s.start for s in inside):
+        return Span(span.source, span.start, span.start + called.end())
+    return span
 
 
 @dataclass(eq=False)

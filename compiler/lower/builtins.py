@@ -65,7 +65,7 @@ class Arguments:
     def done(self) -> None:
         extra = self.positional[0] if self.positional else next(iter(self.named.values()), None)
         if extra is not None:
-            raise WeftError(errors.wrong_call(f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",)))
+            raise WeftError(errors.wrong_call(f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",), "not taken"))
 
 
 class Given:
@@ -123,7 +123,7 @@ def _dot(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
             both = [n for n in a.type.names if b.type.has(n)]
             help = f"did you mean `{both[-1]}`? Both operands have it." if both else "the operands share no axis"
             labels = tuple(Label(t.span, f"this is {t.type}") for t in (a, b) if t.span != at)
-            raise WeftError(errors.not_an_axis(f"`{name}` is not an axis of both operands", at, labels, help))
+            raise WeftError(errors.not_an_axis(f"`{name}` is not an axis of both operands", at, labels, help, "contracted here"))
     a, b = evaluator.same_dtype((a, b), span)
     return evaluator.building(span).op("dot", (a, b), span, over=over)
 

@@ -37,13 +37,20 @@ class Specialised:
 
 
 class Elaborator:
-    """State of the elaboration of one model. `symbolic` is set when a block is checked by itself, without numbers."""
+    """State of the elaboration of one model.
 
-    def __init__(self, stream: tuple[str, str] | None = None, symbolic: bool = False) -> None:
-        self.stream, self.symbolic = stream, symbolic
+    `symbolic` is set when a block is checked by itself, without numbers. Whole-number arguments of fns above `ceiling`
+    are lowered to it: a model shrunk for verification gets windows that short texts reach.
+    """
+
+    def __init__(
+        self, stream: tuple[str, str] | None = None, symbolic: bool = False, ceiling: int | None = None
+    ) -> None:
+        self.stream, self.symbolic, self.ceiling = stream, symbolic, ceiling
         self.functions: dict[str, Function] = {}
         self.used: dict[Any, set[str]] = {}
         self._made: dict[Any, Specialised] = {}
+        self.placing: list[Component] = []
         self._running: list[Any] = []
         self._left = limits.STEPS
 
@@ -68,9 +75,9 @@ class Elaborator:
         if isinstance(item, tree.Block | tree.Model):
             return Component(unit, item)
         if isinstance(item, tree.DerivedModel):
-            if item in self._running:
+            if id(item) in self._running:
                 raise WeftError(errors.circular(item.name, span))
-            self._running.append(item)
+            self._running.append(id(item))
             value = Evaluator(self, Scope(unit)).evaluate(item.value)
             self._running.pop()
             if not isinstance(value, Component):
@@ -88,12 +95,12 @@ class Elaborator:
         for name, value, at in arguments:
             if name is None:
                 if not free:
-                    raise WeftError(errors.wrong_call(f"`{declaration.name}` takes {len(names)} arguments", at))
+                    raise WeftError(errors.wrong_call(f"`{declaration.name}` takes {len(names)} arguments", at, (), "one too many"))
                 name = free[0]
             if name not in names:
-                raise WeftError(errors.wrong_call(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names)))
+                raise WeftError(errors.wrong_call(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names), "unknown"))
             if name not in free:
-                raise WeftError(errors.wrong_call(f"`{name}` is given twice", at))
+                raise WeftError(errors.wrong_call(f"`{name}` is given twice", at, (), "given again"))
             free.remove(name)
             values[name], spans[name] = value, at
         spans.setdefault("", span)
@@ -122,7 +129,8 @@ class Elaborator:
                 if isinstance(value, Tensor):
                     raise WeftError(errors.not_static(f"`{parameter.name}`", at))
                 kind = parameter.type.name if isinstance(parameter.type, tree.NamedType) else None
-                bound[parameter.name] = typed(self, callee.unit, parameter, kind, value, at)
+                static = typed(self, callee.unit, parameter, kind, value, at)
+                bound[parameter.name] = self._lowered(static) if kind == "int" else static
         partial = FnValue(callee.unit, callee.declaration, tuple(bound.items()))
         if tensors and not any(p.name in given for p in tensors):
             if all(p.default is None for p in tensors):
@@ -142,6 +150,9 @@ class Elaborator:
         return self._invoke(
             evaluator, callee.declaration, None, callee.declaration.name, scope, key, tuple(statics), given, span, callee.definition
         )
+
+    def _lowered(self, value: Any) -> Any:
+        return min(value, self.ceiling) if self.ceiling is not None and isinstance(value, int) else value
 
     def call_method(self, evaluator: Evaluator, owner: Placed, name: str, arguments: list[Given], span: Span) -> Any:
         """Call a method of an instance."""
@@ -171,9 +182,12 @@ class Elaborator:
             else:
                 shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
                 raise WeftError(errors.wrong_call(shown, span))
-        binding, local = self._bind(parameters, tensors, owner, scope, span)
+        binding, local = self._bind(parameters, tensors, owner, owner.label if owner else label, scope, span)
         tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
-        made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
+        try:
+            made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
+        except WeftError as error:
+            raise error.seen_from(span, f"`{owner.label if owner else label}` is called here") from error
 
         types = tuple(self._outward(t, binding, owner, span) for t in made.outputs)
         types += (TensorType(()),) * len(made.penalties)
@@ -209,11 +223,14 @@ class Elaborator:
             if len(parameters) != len(tensors):
                 message = f"`{placed.label}` takes {len(parameters)} arguments, {len(tensors)} are given"
                 raise WeftError(errors.wrong_call(message, span))
-            binding, local = self._bind(parameters, tensors, placed, placed.scope, span)
+            binding, local = self._bind(parameters, tensors, placed, placed.label, placed.scope, span)
             definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
-            one = self._specialise(
-                method, placed, "forward", placed.scope, placed.key, (), parameters, binding, local, span, definition
-            )
+            try:
+                one = self._specialise(
+                    method, placed, "forward", placed.scope, placed.key, (), parameters, binding, local, span, definition
+                )
+            except WeftError as error:
+                raise error.seen_from(span, "the layers are called here") from error
             for position, output in enumerate(one.outputs):
                 back = self._outward(output, binding, placed, span)
                 wanted = tensors[position].type if position < len(tensors) else None
@@ -258,7 +275,7 @@ class Elaborator:
     # ------------------------------------------------------------ types across a call
 
     def _bind(
-        self, parameters: list[tree.Parameter], tensors: list[Tensor], owner: Placed | None, scope: Scope, span: Span
+        self, parameters: list[tree.Parameter], tensors: list[Tensor], owner: Placed | None, label: str, scope: Scope, span: Span
     ) -> tuple[Binding, tuple[TensorType, ...]]:
         fixed: dict[str, Axis] = {}
         packs: dict[str, tuple[Axis, ...]] = {}
@@ -276,11 +293,18 @@ class Elaborator:
         try:
             return bind(types, tuple(p.name for p in parameters), tuple(t.type for t in tensors), fixed, packs, stacked)
         except Mismatch as error:
-            if self.symbolic and error.sizes:
+            if self.symbolic and error.wanted is not None:
                 raise Undecided from error
             labels = (Label(parameters[error.position].span, "declared here"),)
-            at = tensors[error.position].span
-            raise WeftError(errors.argument_mismatch(error.message, at, labels, error.help)) from error
+            given = tensors[error.position]
+            message = error.message
+            if error.wanted is not None and error.given is not None:
+                wanted = owner.actual.get(error.wanted.name, error.wanted.name) if owner else error.wanted.name
+                message = (
+                    f"`{label}` takes an axis `{wanted}` of size {error.wanted.size} here, "
+                    f"the argument has `{error.given.name}` of size {error.given.size}"
+                )
+            raise WeftError(errors.argument_mismatch(message, str(given.type), given.span, labels, error.help)) from error
 
     def _cast(self, evaluator: Evaluator, tensor: Tensor, wanted: TensorType) -> Tensor:
         return evaluator.as_real(tensor) if wanted.dtype == "real" else tensor
@@ -306,7 +330,7 @@ class Elaborator:
         full = (key, label, local, tuple(binding.rests))
         if full in self._made:
             return self._made[full]
-        mark = (declaration, owner.key if owner else None)
+        mark = (id(declaration), owner.key if owner else None)
         if mark in self._running:
             raise WeftError(errors.recursion(label, span))
         self._running.append(mark)
@@ -318,6 +342,10 @@ class Elaborator:
         for axis in owner.stack if owner else ():
             body.known.setdefault(axis.name, axis)
         for parameter, type in zip(parameters, local, strict=True):
+            twice = next((n for i, n in enumerate(type.names) if n in type.names[:i]), None)
+            if twice is not None:
+                help = "a tensor has each name once: call one of them otherwise"
+                raise WeftError(errors.axis_twice(f"`{parameter.name}` has the axis `{twice}` twice", parameter.span, (), help))
             inner.entries[parameter.name] = body.input(parameter.name, type, parameter.span)
             body.name(inner.entries[parameter.name], parameter.name)
         for name, axis in binding.axes.items():
@@ -397,7 +425,7 @@ def _is_tensor(parameter: tree.Parameter) -> bool:
 
 
 def _did_you_mean(name: str, names: list[str]) -> tuple[str, ...]:
-    return errors.did_you_mean(name, names) or ((f"it has: {', '.join(names)}",) if names else ())
+    return errors.did_you_mean(name, names) or ((f"it takes {errors.one_of(names, 'and')}",) if names else ())
 
 
 def _assign(
@@ -409,12 +437,13 @@ def _assign(
     for name, value, at in arguments:
         if name is None:
             if not free:
-                raise WeftError(errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at))
+                raise WeftError(errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at, (), "one too many"))
             name = free[0]
         if name not in [p.name for p in parameters]:
-            raise WeftError(errors.wrong_call(f"`{callee}` has no parameter `{name}`", at, _did_you_mean(name, [p.name for p in parameters])))
+            help = _did_you_mean(name, [p.name for p in parameters])
+            raise WeftError(errors.wrong_call(f"`{callee}` has no parameter `{name}`", at, help, "unknown"))
         if name not in free:
-            raise WeftError(errors.wrong_call(f"`{name}` is given twice", at))
+            raise WeftError(errors.wrong_call(f"`{name}` is given twice", at, (), "given again"))
         free.remove(name)
         given[name] = (value, at)
     return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,8 @@ class Evaluator:
             if not isinstance(value, Weight):
                 return value
         parts = [*owner.methods, *owner.children]
-        raise WeftError(errors.no_such_part(e.name, f"`{owner.label}`", parts, e.span))
+        at = Span(e.span.source, e.span.end - len(e.name), e.span.end)
+        raise WeftError(errors.no_such_part(e.name, f"`{owner.label}`", parts, at))
 
     # ------------------------------------------------------------ operators
 
@@ -323,7 +325,7 @@ class Evaluator:
         tensor = self.as_real(self.lift(self.evaluate(statement.value), statement.value.span))
         if tensor.type.axes:
             help = "average over its axes, `..` included: `mean(x, ..)`"
-            raise WeftError(errors.argument_mismatch(f"a penalty is one number, this is {tensor.type}", statement.value.span, (), help))
+            raise WeftError(errors.argument_mismatch("a penalty is one number", str(tensor.type), statement.value.span, (), help))
         body.penalties.setdefault(statement.name, []).append(tensor.value)
 
     def _tuple(self, e: tree.Tuple) -> Any:
@@ -350,9 +352,12 @@ class Evaluator:
         overrides = Overrides()
         for override in e.overrides:
             here = overrides
-            for part in override.path:
-                here = here.parts.setdefault(part, Overrides(span=override.span))
-            here.leaf, here.span = Deferred(override.value, self.scope.unit), override.span
+            places = re.finditer(r"\w+", override.span.text)
+            for part, place in zip(override.path, places, strict=False):
+                start = override.span.start + place.start()
+                span = Span(override.span.source, start, start + len(part))
+                here = here.parts.setdefault(part, Overrides(span=span))
+            here.leaf, here.span = Deferred(override.value, self.scope.unit), span
         return Component(
             base.unit, base.declaration, base.arguments, base.spans, base.overrides.merged(overrides), base.stack, base.enclosing
         )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis
-from ...lang.diagnostics import WeftError
+from ...lang.diagnostics import Diagnostic, WeftError
+from ...lang.program import name_span
 from ...lang.sizes import Size
 from ...lang.source import Span
 from ...lang.walk import mentions, walk
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
 def instantiate(elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None) -> Placed:
     """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked."""
-    return _Placing(elaborator, component, path, label, index).run()
+    placing = _Placing(elaborator, component, path, label, index)
+    elaborator.placing.append(component)
+    try:
+        placed = placing.run()
+    except WeftError as error:
+        raise error.seen_from(placing.use_span(), f"`{component.declaration.name}` is used here") from error
+    elaborator.placing.pop()
+    return placed
 
 
 class _Placing:
@@ -40,7 +48,7 @@ class _Placing:
 
     def run(self) -> Placed:
         if len(self.path) > limits.NESTING:
-            raise WeftError(errors.recursion(self.declaration.name, self.declaration.span))
+            raise WeftError(self._endless())
         if self.index is not None:
             self.scope.entries[self.index[0]] = self.index[1]
         for parameter in self.declaration.parameters:
@@ -61,11 +69,11 @@ class _Placing:
             elif isinstance(member, tree.Require):
                 requirements.append(member)
         self._check_overrides()
+        for requirement in requirements:
+            self._require(requirement)
         for name, entry in list(self.scope.entries.items()):
             if isinstance(entry, Lazy):
                 entry.force(self.declaration.span)
-        for requirement in requirements:
-            self._require(requirement)
         order = [n for n in self.scope.entries if n in self.placed.children]
         self.placed.children = {n: self.placed.children[n] for n in order}
         self.placed.key = self._key()
@@ -99,7 +107,7 @@ class _Placing:
             found, value, span = True, self.component.arguments[name], self.component.spans.get(name)
         if not found:
             if parameter.default is None:
-                raise WeftError(errors.missing_parameter(name, self.declaration.name, self._use_span()))
+                raise WeftError(errors.missing_parameter(name, self.declaration.name, self.use_span()))
             value, span = self.static.evaluate(parameter.default), parameter.default.span
         assert span is not None
         value = self._with_parts(name, value, span)
@@ -115,8 +123,17 @@ class _Placing:
             return Pack(local)
         return self._place(value, name)
 
-    def _use_span(self) -> Span:
-        return next(iter(self.component.spans.values()), self.declaration.span)
+    def use_span(self) -> Span:
+        """Where the component was called with arguments; its name in the declaration when nothing calls it."""
+        return self.component.spans.get("", name_span(self.declaration))
+
+    def _endless(self) -> Diagnostic:
+        """Instances inside instances without end: points at the second use of what is used again and again."""
+        chain = [c for c in self.elaborator.placing if c.declaration.name]
+        counts = {id(c.declaration): sum(c.declaration is d.declaration for d in chain) for c in chain}
+        again = max(chain, key=lambda c: counts[id(c.declaration)])
+        second = [c for c in chain if c.declaration is again.declaration][1:2]
+        return errors.recursion(again.declaration.name, (second or [again])[0].spans.get("", name_span(again.declaration)))
 
     def _with_parts(self, name: str, value: Any, span: Span) -> Any:
         override = self._override(name)
@@ -182,7 +199,8 @@ class _Placing:
         if isinstance(count, Size) and self.elaborator.symbolic:
             count = 1
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise WeftError(errors.not_positive("the number of layers", describe(count), e.count.span))
+            shown = describe(count) if numbers.number(count) is None else f"{count}"
+            raise WeftError(errors.not_positive("the number of layers", shown, e.count.span))
         if count > limits.LAYERS:
             raise WeftError(errors.too_large(f"{count:_} layers", f"{limits.LAYERS:_}", e.count.span))
         if self.component.stack:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ...lang import errors, tree
 from ...lang.axes import Axis, TensorType
 from ...lang.diagnostics import WeftError
-from ...lang.program import Program, name_span
+from ...lang.program import NamedItem, Program, Unit, name_span
 from ...lang.sizes import Size
 from ..ir.graph import Origin
 from ..ir.module import Init, Instance, Layers, Module, Parameter
@@ -23,11 +23,17 @@ from .values import Component, Placed, PlacedLayers, describe
 
 def compile_model(program: Program, name: str) -> Module:
     """The model `name` of a program's main file as a module in full form. Raises WeftError."""
+    unit, item = model_item(program, name)
+    with deep_recursion():
+        return compile_component(name, Elaborator().item(unit, item, name_span(item)))
+
+
+def model_item(program: Program, name: str) -> tuple[Unit, NamedItem]:
+    """The declaration of a model that the main file declares or uses, and the file it stands in."""
     found = program.main.find(name)
     if found is None or not isinstance(found[1], tree.Model | tree.DerivedModel):
         raise WeftError(errors.no_such_item("model", name, program.main.source.path, program.models))
-    with deep_recursion():
-        return _compile(name, Elaborator().item(*found, name_span(found[1])))
+    return found
 
 
 @contextmanager
@@ -41,13 +47,14 @@ def deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def _compile(name: str, component: Component) -> Module:
+def compile_component(name: str, component: Component, ceiling: int | None = None) -> Module:
+    """A model with arguments and overrides as a module; `ceiling` is explained at Elaborator."""
     declaration = component.declaration
     streams = [m for m in declaration.members if isinstance(m, tree.StreamDecl)]
     if len(streams) > 1:
         raise WeftError(errors.duplicate_name("stream", streams[1].span, streams[0].span))
     stream = (streams[0].axis, streams[0].history) if streams else None
-    elaborator = Elaborator(stream)
+    elaborator = Elaborator(stream, ceiling=ceiling)
     root = elaborator.place(component)
     root.label = name
     made = _entry(elaborator, root, stream, streams[0] if streams else None)

@@ -53,6 +53,10 @@ def declared_type(
         if axis is None:
             raise WeftError(errors.unknown_name(entry.id, evaluator.scope.names(), entry.span))
         axes.append(axis)
+    twice = next((a.name for i, a in enumerate(axes) if any(a.name == b.name for b in axes[:i])), None)
+    if twice is not None:
+        help = "a tensor has each name once: call one of them otherwise"
+        raise WeftError(errors.axis_twice(f"this type has the axis `{twice}` twice", type.span, (), help))
     missing = tuple(s for s in stack if all(a.name != s.name for a in axes))
     return TensorType((*axes[:at], *missing, *axes[at:]), type.dtype)
 

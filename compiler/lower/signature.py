@@ -10,10 +10,12 @@ from ...lang.axes import Axis, TensorType
 
 
 class Mismatch(ValueError):
-    """Argument `position` does not fit its declared type; `sizes` when only two sizes differ."""
+    """Argument `position` does not fit its declared type; when only two sizes differ, `wanted` and `given` are the axes."""
 
-    def __init__(self, position: int, message: str, help: str = "", sizes: bool = False) -> None:
-        self.position, self.message, self.help, self.sizes = position, message, help, sizes
+    def __init__(
+        self, position: int, message: str, help: str = "", wanted: Axis | None = None, given: Axis | None = None
+    ) -> None:
+        self.position, self.message, self.help, self.wanted, self.given = position, message, help, wanted, given
         super().__init__(message)
 
 
@@ -140,7 +142,7 @@ def _one(piece: Piece, given: Axis, name: str, position: int, binding: Binding) 
     known = fixed or binding.axes.get(formal)
     if known is not None and known.size != given.size:
         message = f"axis `{formal}` of `{name}` is {known.size}, the argument's `{given.name}` is {given.size}"
-        raise Mismatch(position, message, sizes=True)
+        raise Mismatch(position, message, wanted=Axis(formal, known.size), given=given)
     if fixed is None:
         binding.axes.setdefault(formal, Axis(formal, given.size))
     binding.actual.setdefault(formal, given.name)

@@ -24,7 +24,7 @@ class Body:
 
     `spare`: the results are only used by penalties. `width`: the history is kept in a ring for that window.
     `windows`: for each look at a history, how far it looks back (None: to the beginning). `foreign`: a history that
-    neither an input nor a rename of this function brought in. `needed`: nodes that a value depends on (not only penalties).
+    neither an input nor a rename of this function brought in. `needed`: nodes that not only penalties depend on.
     """
 
     derivation: Derivation
@@ -116,13 +116,20 @@ class Body:
                     taken.setdefault(axis.name, axis)
         return Axis(fresh(self.derivation.module.batch, taken), size)
 
+    def ring(self) -> Size | None:
+        """The size of the history when it is kept in a ring, here or by a caller."""
+        if self.width is not None:
+            return self.derivation.ring(self.width)
+        sizes = (a.size for _, type in self.inputs for a in type.axes)
+        return next((s for s in sizes if str(s) in self.derivation.widths), None)
+
     def retyped(self, attribute: Any) -> Any:
         """An attribute with the sizes of this form: in a ring, the history has a size of its own."""
-        if self.width is None:
+        ring = self.ring()
+        if ring is None:
             return attribute
         if isinstance(attribute, Axis):
-            ring = {self.derivation.history_symbol: self.derivation.ring(self.width)}
-            return replace(attribute, size=attribute.size.substitute(ring))
+            return replace(attribute, size=attribute.size.substitute({self.derivation.history_symbol: ring}))
         if isinstance(attribute, TensorType):
             return attribute.with_axes(tuple(self.retyped(a) for a in attribute.axes))
         if isinstance(attribute, tuple):

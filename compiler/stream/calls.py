@@ -11,8 +11,8 @@ from ..ir.graph import Node, Value
 from ..ir.module import Function
 from .body import Body
 from .crossing import Crossing, cross, result_names, result_type
+from .facts import NOTHING, Fact
 from .forms import Derived
-from .facts import NOTHING
 from .masks import masks
 from .positions import allowed
 
@@ -23,7 +23,7 @@ def call(body: Body, node: Node) -> tuple[Value, ...]:
     operands = _restricted(body, node, old, [body.new[v] for v in node.operands])
     crossing = _crossing(body, node, old, operands)
     facts = tuple(body.fact(v).renamed(names) for v, names in zip(operands, crossing.into, strict=True))
-    derived = body.derivation.derive(old.name, crossing.types, facts, body.is_spare(node), body.within_scan, _chain(body, node))
+    derived = _derive(body, node, old, crossing, facts)
     results = _results(body, node, old, crossing, derived)
     types = tuple(type for type, _ in results)
     values = call_node(body.graph, derived.name, tuple(operands), types, node["site"], node["instance"], node.origin)
@@ -60,8 +60,8 @@ def repeat(body: Body, node: Node) -> tuple[Value, ...]:
     for derived in deriveds:
         _note(body, operands, types, derived)
     return repeat_node(
-        body.graph, names, node["schedule"], tuple(operands), types, node["site"], node["instance"], carried, node["sums"],
-        node.origin,
+        body.graph, names, node["schedule"], tuple(operands), types, node["site"], node["instance"],
+        carried, node["sums"], node.origin,
     )
 
 
@@ -70,16 +70,17 @@ def _derive_layer(body: Body, node: Node, old: Function, crossing: Crossing, ope
         NOTHING if i < node["carried"] else body.fact(v).renamed(names)
         for i, (v, names) in enumerate(zip(operands, crossing.into, strict=True))
     )
-    return body.derivation.derive(old.name, crossing.types, facts, body.is_spare(node), body.within_scan, _chain(body, node))
+    return _derive(body, node, old, crossing, facts)
+
+
+def _derive(body: Body, node: Node, old: Function, crossing: Crossing, facts: tuple[Fact, ...]) -> Derived:
+    chain = (*body.chain, node.origin)
+    return body.derivation.derive(old.name, crossing.types, facts, body.is_spare(node), body.within_scan, chain)
 
 
 def _crossing(body: Body, node: Node, old: Function, operands: Sequence[Value]) -> Crossing:
     before = [body.old.graph.type(v) for v in node.operands]
     return cross(old, before, [body.type(v) for v in operands])
-
-
-def _chain(body: Body, node: Node) -> tuple:
-    return (*body.chain, node.origin)
 
 
 def _results(
@@ -101,7 +102,7 @@ def _note(body: Body, operands: Sequence[Value], types: Sequence[TensorType], de
 
 
 def _restricted(body: Body, node: Node, old: Function, operands: list[Value]) -> list[Value]:
-    """Where rows differ, masks that a callee only uses as masks are restricted here, so that the callee stays as it is."""
+    """Where rows differ, what a callee only uses as a mask is restricted here, so that the callee stays as it is."""
     if not body.derivation.form.rows or body.is_spare(node):
         return operands
     for mask in masks(body.derivation.module, old.name):

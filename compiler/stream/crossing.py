@@ -12,7 +12,7 @@ from .body import fresh
 
 @dataclass(frozen=True)
 class Crossing:
-    """`types`: the callee's new inputs. `into`: per operand, names of the caller -> of the callee; `back`: the reverse."""
+    """`types`: the callee's new inputs. `into`: per operand, names of the caller -> of the callee; `back`: reversed."""
 
     types: tuple[TensorType, ...]
     into: tuple[Mapping[str, str], ...]

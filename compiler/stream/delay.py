@@ -12,6 +12,7 @@ from .body import Body, fresh
 from .positions import tokens_of
 from .refusals import context, span_of
 
+
 def shift(body: Body, node: Node) -> tuple[Value, ...]:
     """R4: a step reads the last tokens of the step before; across documents there is nothing to read."""
     (x,) = (body.new[v] for v in node.operands)

@@ -74,8 +74,9 @@ class Derivation:
 
     def __init__(self, module: Module, form: Form, rings: Mapping[Key, int]) -> None:
         self.module, self.form, self.rings = module, form, rings
-        self.token_symbol = module.sequence
-        self.history_symbol = module.stream[1] if module.stream else ""
+        self.stream = module.stream or (module.sequence, "")
+        self.token_symbol = self.stream[0]
+        self.history_symbol = self.stream[1]
         self.token = Size.symbol(self.token_symbol)
         self.history = Size.symbol(self.history_symbol)
         self.widths: dict[str, int] = {}

@@ -35,7 +35,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Implied:
-    """A condition that holds in certain places: every `terms <= bound`, every pair allowed; `never`: there are no such places."""
+    """What holds in certain places: every `terms <= bound`, every pair allowed. `never`: there are no such places."""
 
     bounds: tuple[tuple[Terms, int], ...] = ()
     allowed: tuple[Pair, ...] = ()

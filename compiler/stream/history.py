@@ -20,11 +20,11 @@ def rename(body: Body, node: Node) -> tuple[Value, ...]:
     axis, to = body.type(operand).axis(node["axis"]), body.retyped(node["to"])
     if not body.streamed(TensorType((axis,)), (axis.name,)):
         return (body.copy(node),)
-    if body.is_history(axis) != body.is_history(to) and not (body.is_token(axis) and body.is_history(to)):
-        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, context(body)))
-    if body.is_token(axis) and not body.is_history(to) and body.derivation.form.step:
-        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, body.derivation.names, context(body)))
-    if not body.derivation.form.step or body.is_history(axis):
+    step = body.derivation.form.step
+    if not (body.is_history(to) or (body.is_token(axis) and not step)):
+        stream = body.derivation.stream
+        raise WeftError(errors.renamed_history(span_of(node), axis.name, to.name, stream, context(body)))
+    if not step or body.is_history(axis):
         return (body.copy(node),)
     if body.within_scan:
         raise WeftError(errors.state_in_scan(span_of(node), f"rename({axis.name} -> {to.name})", context(body)))

@@ -59,7 +59,7 @@ def _uses(module: Module, function: Function, value: Value) -> list[tuple[str, s
 
 
 def _counts(module: Module, axis: Axis) -> bool:
-    return axis.size == Size.symbol(module.sequence)
+    return axis.size == Size.symbol(module.stream[0] if module.stream else module.sequence)
 
 
 def _is_history(module: Module, axis: Axis) -> bool:

@@ -37,7 +37,8 @@ def state_plan(module: Module, width: int = 4, sizes: Mapping[str, int] | None =
 
     `sizes` gives numbers to other symbols, such as the length of an encoder's input (else they count as 1).
     """
-    return tuple(_entry(join((*path, s.name)), s, module, width, sizes or {}) for path, s in needs(module)[module.entry].states)
+    found = needs(module)[module.entry].states
+    return tuple(_entry(join((*path, state.name)), state, module, width, sizes or {}) for path, state in found)
 
 
 def _entry(path: str, state: State, module: Module, width: int, sizes: Mapping[str, int]) -> StateEntry:

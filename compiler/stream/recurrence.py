@@ -115,13 +115,13 @@ def _past(body: Body, origin: Origin) -> Value:
     if not body.derivation.form.rows:
         return ambient(body, "past", TensorType((), "int"), origin)
     derivation = body.derivation
-    total = None
-    for name, size, sign in ((derivation.history_symbol, derivation.history, 1), (derivation.token_symbol, derivation.token, -1)):
-        valid = tokens_of(body, "valid", "bool", Axis(name, size), origin)
-        ones = body.add("cast", valid, dtype="int", origin=origin)
-        count = body.add("sum", ones, over=(name,), origin=origin)
-        total = count if total is None else body.add("sub", total, count, origin=origin)
-    return total
+
+    def count(axis: Axis) -> Value:
+        ones = body.add("cast", tokens_of(body, "valid", "bool", axis, origin), dtype="int", origin=origin)
+        return body.add("sum", ones, over=(axis.name,), origin=origin)
+
+    total = count(Axis(derivation.history_symbol, derivation.history))
+    return body.add("sub", total, count(Axis(derivation.token_symbol, derivation.token)), origin=origin)
 
 
 def _number(graph: Graph, value: Value) -> float | None:
@@ -147,8 +147,8 @@ def _mark(body: Body, node: Node, axis: Axis) -> tuple[Value, str]:
 def marked(function: Function, count: int, scanned: int, how: str, batch: Axis) -> Function:
     """The body of a scan with one more slice, `mark`, and what it does.
 
-    hold: where the mark is false the state stays as it is. restart: where the mark is true the state starts afresh, from
-    values given after all other inputs.
+    hold: where the mark is false the state stays as it is. restart: where the mark is true the state starts afresh,
+    from values given after all other inputs.
     """
     taken = dict(function.inputs)
     mark = fresh("mark", taken)
@@ -164,10 +164,11 @@ def marked(function: Function, count: int, scanned: int, how: str, batch: Axis) 
         return chosen if graph.type(chosen).axes == type.axes else build(graph, "expand", chosen, axes=type.axes)
 
     for node in function.graph.nodes():
-        if node.op != "input":
-            results = graph.add(node.op, tuple(new[v] for v in node.operands), node.types, node.origin, **dict(node.attributes))
+        operands = tuple(new[v] for v in node.operands)
+        if node.op == "input":
+            results: tuple[Value, ...] = (given[node["name"]],)
         else:
-            results = (given[node["name"]],)
+            results = graph.add(node.op, operands, node.types, node.origin, **dict(node.attributes))
         new.update(zip(node.values, results, strict=True))
         if node.op == "input" and how == "restart":
             for (name, type), (start, _) in zip(states, starts, strict=True):

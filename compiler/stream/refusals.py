@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...lang.diagnostics import Label
 from ...lang.source import Span
-from ..ir.graph import Node, Origin, Value
+from ..ir.graph import Node, Value
 
 if TYPE_CHECKING:
     from .body import Body

@@ -98,6 +98,10 @@ class Scope:
         """What the step read: the state at a path of call sites."""
         raise NotImplementedError
 
+    def is_given(self, wire: Wire) -> bool:
+        """Whether a value comes into this scope from outside."""
+        return False
+
     def _outside(self, wire: Wire) -> str:
         raise ValueError(f"`{wire.name}` is not known here")
 
@@ -110,12 +114,17 @@ class Scope:
 
 
 class MainScope(Scope):
-    """The main graph. `parameters` and `states` are its inputs and initializers, in order of first use."""
+    """The main graph: its inputs (states among them), and the parameters in order of first use."""
 
     def __init__(self) -> None:
         super().__init__(None)
+        self.inputs: list[Wire] = []
         self.parameters: dict[Path, Wire] = {}
         self.states: dict[Path, Wire] = {}
+
+    def input(self, name: str) -> Wire:
+        self.inputs.append(Wire(self.unique(name), self))
+        return self.inputs[-1]
 
     def parameter(self, path: Path) -> Wire:
         if path not in self.parameters:
@@ -124,6 +133,9 @@ class MainScope(Scope):
 
     def state(self, path: Path) -> Wire:
         return self.states[path]
+
+    def is_given(self, wire: Wire) -> bool:
+        return wire in self.inputs or wire in self.parameters.values()
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,9 @@ class FunctionScope(Scope):
     def state(self, path: Path) -> Wire:
         down = path[len(self.sites) :]
         return self.formal("state", down, join(down))
+
+    def is_given(self, wire: Wire) -> bool:
+        return wire in self.formals.values()
 
     def _outside(self, wire: Wire) -> str:
         return self.formal("capture", wire, wire.name).name

@@ -26,10 +26,13 @@ def places(module: Module) -> Places:
     """Follow the calls from the entry. The cost grows with the number of layers that differ, not with the depth.
 
     Layers are alike when they have the same description and run the same functions. Which do is known only after all
-    repeats were seen, so the calls are followed twice: first as if equal descriptions were enough.
+    repeats were seen, so the calls are followed again until nothing new is told apart: first as if equal descriptions
+    were enough.
     """
-    rough = _follow(module, {})
-    return _follow(module, rough.runs).found
+    walk = _follow(module, {})
+    while (finer := _follow(module, walk.runs)).found.layers != walk.found.layers:
+        walk = finer
+    return finer.found
 
 
 @dataclass

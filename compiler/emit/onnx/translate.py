@@ -1,0 +1,216 @@
+"""Functions become ONNX: calls are written in place, the layers of a repeat call model-local functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from onnx import FunctionProto, helper
+
+from ....lang import errors
+from ....lang.axes import Axis, TensorType
+from ....lang.diagnostics import WeftError
+from ...ir.graph import Node
+from ...ir.module import Function, Module, State
+from .activation import Activation, Argument, Place
+from .composites import Claim
+from .interface import Ambients, described
+from .joined import Joined
+from .layout import Tensor, Writer
+from .plan import Plan, named
+from .primitives import primitive
+from .scope import BodyScope, FunctionScope, MainScope, Wire, sweep
+from .sizes import Sizes
+from .templates import Template
+
+
+class Translator:
+    """Writes one module. `ambients` gives the ambient values; `claims` says which composites have an operator."""
+
+    def __init__(
+        self, module: Module, plan: Plan, main: MainScope, sizes: Sizes, ambients: Ambients, claims: Mapping[str, Claim]
+    ) -> None:
+        self.module, self.plan, self.main, self.sizes = module, plan, main, sizes
+        self.ambients, self.claims = ambients, claims
+        self.functions: list[FunctionProto] = []
+        self._templates: dict[tuple[object, ...], list[Template]] = {}
+        self._nodes: dict[str, tuple[Node, ...]] = {}
+
+    def nodes(self, function: Function) -> tuple[Node, ...]:
+        """The nodes of a function in order; sorted once."""
+        if function.name not in self._nodes:
+            self._nodes[function.name] = tuple(function.graph.nodes())
+        return self._nodes[function.name]
+
+    # -------------------------------------------------------------- functions
+
+    def run(self, function: Function, arguments: Sequence[Argument], place: Place) -> tuple[Argument, ...]:
+        """The results of a function in place; the states it updates are noted in the scope."""
+        given = {
+            name: argument.renamed(type) for (name, type), argument in zip(function.inputs, arguments, strict=True)
+        }
+        activation = Activation(self, function, given, place)
+        claim = self.claims.get(function.definition)
+        if claim is not None and (results := claim(place.writer, activation)) is not None:
+            return results
+        activation.evaluate((*function.graph.outputs, *(s.update for s in function.states)))
+        for state in function.states:
+            self._update(activation, state)
+        return tuple(activation.argument(v) for v in function.graph.outputs)
+
+    def _update(self, activation: Activation, state: State) -> None:
+        place, type = activation.place, activation.function.graph.type(state.update)
+        after = TensorType(tuple(Axis(n, a.size) for n, a in zip(state.type.names, type.axes, strict=True)), type.dtype)
+        tensor = place.writer.fill(activation.read(state.update), type.names).renamed(after)
+        path = (*place.sites, state.name)
+        groups = named(self.plan.states[path].dimensions, state.type)
+        place.writer.scope.updates[path] = own(place.writer, place.writer.arrange(tensor, groups))
+
+    def node(self, activation: Activation, node: Node) -> tuple[Argument, ...]:
+        """The results of one node."""
+        place, w = activation.place, activation.place.writer
+        if node.op in ("call", "repeat", "scan"):
+            operands = tuple(activation.argument(v) for v in node.operands)
+            return tuple(getattr(self, "_" + node.op)(node, operands, place))
+        if node.op == "param":
+            return (self._parameter(node, place),)
+        if node.op == "state":
+            path = (*place.sites, node["name"])
+            groups = named(self.plan.states[path].dimensions, node.types[0])
+            return (Tensor(node.types[0], groups, w.scope.state(path)),)
+        if node.op == "ambient":
+            return (self.ambients.read(w, node["name"], node.types[0]),)
+        tensors = tuple(activation.read(v) for v in node.operands)
+        if node.op == "append":
+            return (Joined.of(tensors[0], tensors[1], node["axis"], node.types[0], node["to"].name),)
+        result = primitive(w, node, tensors)
+        if result is None:
+            raise WeftError(errors.no_onnx_form(f"`{node.op}`", activation.function.name, node.origin.first_span()))
+        return (result,)
+
+    def _parameter(self, node: Node, place: Place) -> Tensor:
+        path = (*place.instance, node["name"])
+        stored = self.plan.parameters[path]
+        return Tensor(node.types[0], named(stored.dimensions, node.types[0]), place.writer.scope.parameter(path))
+
+    # -------------------------------------------------------------- call, repeat, scan
+
+    def _call(self, node: Node, operands: tuple[Argument, ...], place: Place) -> tuple[Argument, ...]:
+        inner = place.instance if node["instance"] is None else node["instance"].resolve(place.instance)
+        label = f"{place.writer.label}/{node['site']}" if place.writer.label else node["site"]
+        writer = Writer(place.writer.scope, self.sizes, label)
+        callee = self.module.functions[node["callee"]]
+        results = self.run(callee, operands, Place(writer, inner, (*place.sites, node["site"])))
+        return tuple(r.renamed(type) for r, type in zip(results, node.types, strict=True))
+
+    def _repeat(self, node: Node, operands: tuple[Argument, ...], place: Place) -> tuple[Argument, ...]:
+        w, carried = place.writer, node["carried"]
+        tensors = [w.natural(whole(w, o)) for o in operands]
+        layers = node["instance"].resolve(place.instance)
+        for i, body in enumerate(node["schedule"]):
+            function = self.module.functions[node["bodies"][body]]
+            layer = Place(w, (*layers, i), (*place.sites, node["site"], i))
+            given = [t.renamed(type) for t, (_, type) in zip(tensors, function.inputs, strict=True)]
+            results = self._layer(function, given, layer)
+            tensors[:carried] = [
+                Tensor(type, tuple((n,) for n in type.names), wire)
+                for type, wire in zip(node.types[:carried], results, strict=False)
+            ]
+        return tuple(tensors[:carried])
+
+    def _layer(self, function: Function, given: list[Tensor], place: Place) -> tuple[Wire, ...]:
+        """One layer as a call of its function, which is written at its first layer and shared by all that fit it."""
+        shared = tuple((t.type, t.groups) for t in given)
+        known = self._templates.setdefault((function.name, shared), [])
+        template = next((t for t in known if t.fits(self.plan, place.instance, place.sites)), None)
+        if template is None:
+            template = self._template(function, given, place)
+            known.append(template)
+        return template.call(place.writer.scope, [t.operand for t in given], place.instance, place.sites)
+
+    def _template(self, function: Function, given: list[Tensor], place: Place) -> Template:
+        scope = FunctionScope(self.main, place.instance, place.sites)
+        inner = Place(Writer(scope, self.sizes), place.instance, place.sites)
+        arguments = [
+            Tensor(t.type, t.groups, scope.formal("operand", i, name))
+            for i, (t, (name, _)) in enumerate(zip(given, function.inputs, strict=True))
+        ]
+        results = self.run(function, arguments, inner)
+        wires: list[Wire] = []
+        for result in results:
+            tensor = inner.writer.natural(whole(inner.writer, result))
+            wires.append(own(inner.writer, tensor, [wire.name for wire in wires]))
+        template = Template.close(self._unused_name(function), function, scope, wires, self.plan)
+        self.functions.append(template.proto)
+        return template
+
+    def _unused_name(self, function: Function) -> str:
+        taken = {f.name for f in self.functions}
+        name, count = function.name.replace(".", "_"), 1
+        while name in taken:
+            count += 1
+            name = f"{function.name.replace('.', '_')}_{count}"
+        return name
+
+    def _scan(self, node: Node, operands: tuple[Argument, ...], place: Place) -> tuple[Argument, ...]:
+        w = place.writer
+        body, axis, count = self.module.functions[node["body"]], node["axis"], node["states"]
+        tensors = [whole(w, o) for o in operands]
+        inner = BodyScope(w.scope, w.scope.unique(f"{w.label}/step" if w.label else "step") + "/")
+        place = Place(Writer(inner, self.sizes), place.instance, place.sites)
+        types = [type for _, type in body.inputs]
+        inputs, feeds, axes, arguments = [], [], [], list[Argument]()
+        for i, (tensor, type) in enumerate(zip(tensors, types, strict=True)):
+            if i < count:
+                start = w.natural(w.cast(_start(tensor, type), type.dtype))
+                feeds.append(start.operand)
+                slice = Tensor(type, start.groups, Wire(inner.unique(body.inputs[i][0]), inner))
+            elif i < count + node["scanned"] and axis.name in tensor.axes:
+                tensor = w.apart(tensor, axis.name)
+                at = tensor.groups.index((axis.name,))
+                feeds.append(tensor.operand)
+                axes.append(at)
+                rest = Tensor(tensor.type.without(axis.name), (*tensor.groups[:at], *tensor.groups[at + 1 :]), None)
+                slice = Tensor(type, rest.renamed(type).groups, Wire(inner.unique(body.inputs[i][0]), inner))
+            else:
+                source = tensor.type.without(axis.name) if i < count + node["scanned"] else tensor.type
+                arguments.append(Tensor(source, tensor.groups, tensor.wire).renamed(type))
+                continue
+            inputs.append(described(slice))
+            arguments.append(slice)
+        if not axes:
+            raise WeftError(errors.no_onnx_form("a `scan` over nothing", body.name, node.origin.first_span()))
+        results = self.run(body, arguments, place)
+        wires: list[Wire] = []
+        outputs = []
+        for result in results:
+            tensor = place.writer.natural(whole(place.writer, result))
+            wires.append(own(place.writer, tensor, [i.name for i in inputs] + [wire.name for wire in wires]))
+            outputs.append(described(Tensor(tensor.type, tensor.groups, wires[-1])))
+        kept = sweep(inner.nodes, [wire.name for wire in wires])
+        graph = helper.make_graph(kept, body.name.replace(".", "_"), inputs, outputs)
+        yields = node.types[: len(node.types) - count]
+        found = w.scope.write(
+            "Scan", feeds, label=w.label, outputs=len(wires), body=graph, num_scan_inputs=len(axes),
+            scan_input_axes=axes, scan_output_axes=[t.index(axis.name) for t in yields] or None,
+        )
+        ordered = (*found[count:], *found[:count])
+        return tuple(Tensor(t, tuple((n,) for n in t.names), wire) for t, wire in zip(node.types, ordered, strict=True))
+
+
+def whole(w: Writer, argument: Argument) -> Tensor:
+    return argument.tensor(w) if isinstance(argument, Joined) else argument
+
+
+def _start(tensor: Tensor, type: TensorType) -> Tensor:
+    """An initial state: a scalar fills the state."""
+    if not tensor.type.axes:
+        return Tensor(type.with_dtype(tensor.type.dtype), (), tensor.wire)
+    return tensor.renamed(type.with_dtype(tensor.type.dtype))
+
+
+def own(w: Writer, tensor: Tensor, taken: Iterable[str] = ()) -> Wire:
+    """The value under a name that this scope defines itself and that is not taken, so that it can be an output of it."""
+    wire = tensor.operand
+    if isinstance(wire, Wire) and wire.scope is w.scope and wire.name not in taken and not w.scope.is_given(wire):
+        return wire
+    return w.scope.write("Identity", [wire], label=w.label)[0]

@@ -1,0 +1,52 @@
+"""A function of the module as source: a method of a class, or a function of the emitted file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ....lang.axes import TensorType
+from ...ir.module import Function, Reference
+from .text import Expr, Line, Precision, Shape
+
+# What is known of an argument when a function is written: a number, or the precision of a tensor.
+Given = Expr | Precision
+
+AMBIENT_ORDER = ("past", "positions", "segments", "valid", "history_positions", "history_valid")
+
+
+@dataclass(eq=False)
+class Method:
+    """What was written for one function and one kind of arguments.
+
+    `kept` are the inputs that became parameters (the others are numbers or not needed). `outside` holds instances that
+    are handed in, `ambients` values that every function may know; both by the name of their parameter. `stateful`
+    methods take `states` and, below the root, `path`. `calls` and `layers` are the calls on instances. `noise` names the
+    buffers of keys. `twins` are methods that read the same, for other shapes.
+    `results` are what it returns, in the IR's order.
+    """
+
+    function: Function
+    name: str = ""
+    kept: tuple[int, ...] = ()
+    parameters: tuple[tuple[str, Shape], ...] = ()
+    lines: list[Line] = field(default_factory=list)
+    results: tuple[Expr, ...] = ()
+    outside: dict[Reference, str] = field(default_factory=dict)
+    ambients: dict[str, str] = field(default_factory=dict)
+    stateful: bool = False
+    calls: list[tuple[Reference, Method]] = field(default_factory=list)
+    layers: list[tuple[Reference, tuple[Method, ...]]] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
+    twins: list[Method] = field(default_factory=list)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether this is a function of the file, not a method."""
+        return not self.function.block
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return self.function.output_types
+
+    def ordered_ambients(self) -> tuple[str, ...]:
+        return tuple(sorted(self.ambients, key=AMBIENT_ORDER.index))

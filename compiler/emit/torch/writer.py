@@ -1,0 +1,303 @@
+"""Writes the body of one function: every value becomes an expression, and a statement where it needs a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ....lang import errors
+from ....lang.axes import Axis, TensorType
+from ....lang.diagnostics import WeftError
+from ....lang.sizes import Size
+from ...ir.graph import Graph, Node, Value
+from ...ir.module import Function, Reference
+from . import layout, liveness
+from .emission import Emission
+from .method import AMBIENT_ORDER, Given, Method
+from .names import Names
+from .text import Expr, Level, Line, Precision, shape_of
+
+WIDTH = 108
+
+
+@dataclass(eq=False)
+class Scope:
+    """What the bodies written into one method share: its names, its lines, and tensors whose shapes can be asked."""
+
+    emission: Emission
+    method: Method
+    names: Names
+    shaped: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
+    indent: int = 2
+
+    def line(self, text: str, shapes: Sequence[tuple[Axis, ...]] = ()) -> None:
+        self.method.lines.append(Line(text, self.indent, tuple(shape_of(s) for s in shapes)))
+
+
+def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> Method:
+    """The source of a function for arguments of which `given` is known. Raises WeftError where PyTorch cannot say it."""
+    from .composites import whole
+
+    method = Method(function)
+    scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
+    is_entry = function.name == emission.module.entry
+    live = set(range(len(function.inputs))) if is_entry else liveness.live_inputs(emission.module, function)
+    values: dict[str, Expr] = {}
+    parameters = []
+    kept = []
+    for i, ((name, type), known) in enumerate(zip(function.inputs, given, strict=True)):
+        if isinstance(known, Expr):
+            values[name] = known
+        elif i in live:
+            variable = scope.names.take(name, "x")
+            values[name] = Expr(variable, Level.ATOM, type.axes, known)
+            scope.shaped.append((variable, type.axes))
+            parameters.append((variable, shape_of(type.axes)))
+            kept.append(i)
+    method.parameters, method.kept = tuple(parameters), tuple(kept)
+    if is_entry:
+        reserved = Writer(scope, function, values)
+        for name in AMBIENTS[emission.module.form]:
+            reserved.ambient(name)
+        method.stateful = emission.is_step
+        scope.names.reserve(*(("states",) if emission.is_step else ()))
+    writer = Writer(scope, function, values)
+    results = whole(writer) or writer.run()
+    writer.write_states()
+    method.results = tuple(writer.returned(v, e) for v, e in zip(function.graph.outputs, results, strict=True))
+    return method
+
+
+AMBIENTS = {
+    "full": (),
+    "step": ("past",),
+    "full+rows": ("positions", "segments"),
+    "step+rows": ("positions", "valid", "history_positions", "history_valid"),
+}
+
+
+class Writer:
+    """Writes one graph. `inline` bodies (of small functions and scans) take over names only where they need some."""
+
+    def __init__(self, scope: Scope, function: Function, inputs: dict[str, Expr], inline: bool = False) -> None:
+        self.scope, self.function, self.inline = scope, function, inline
+        self.emission = scope.emission
+        self.graph: Graph = function.graph
+        self.values: dict[Value, Expr] = {}
+        self.inputs = inputs
+        self.uses = liveness.uses(self.emission.module, function)
+        largest = max(function.output_types, key=lambda t: len(t.axes), default=TensorType(()))
+        self.preferred: tuple[str, ...] = largest.names
+
+    # ------------------------------------------------------------ the body
+
+    def run(self) -> tuple[Expr, ...]:
+        """Write every live node; the expressions of the outputs."""
+        from .primitives import emit
+
+        for node in self.graph.nodes():
+            if node.op == "input":
+                if node["name"] in self.inputs:
+                    self.values[node.values[0]] = self.inputs[node["name"]]
+            elif any(v in self.uses for v in node.values):
+                emit(self, node)
+        return tuple(self.values[v] for v in self.graph.outputs)
+
+    def write_states(self) -> None:
+        """The new states, after everything that reads the old ones."""
+        if not self.function.states:
+            return
+        for value, expr in list(self.values.items()):
+            if "states[" in expr.text and not expr.is_simple:
+                self.assign(value)
+        for state in self.function.states:
+            update = self.shaped(state.update)
+            update = layout.ordered(update, state.type.names)
+            self.scope.line(f"states[{self.key(state.name)}] = {update.text}", (update.axes,))
+
+    def returned(self, value: Value, expr: Expr) -> Expr:
+        """An output with all axes of its type, in order, in the precision of what came in."""
+        type = self.graph.type(value)
+        if expr.number is not None and not type.axes:
+            return expr
+        expr = layout.ordered(self.shaped(value), type.names)
+        narrow = next((e for e in self.inputs.values() if e.precision is Precision.COMPUTE and e.number is None), None)
+        if expr.precision is Precision.WIDE and narrow is not None and expr.axes:
+            return replace(expr.with_text(f"{expr.at(Level.ATOM)}.to({narrow.text}.dtype)"), precision=Precision.COMPUTE)
+        return expr
+
+    # ------------------------------------------------------------ values
+
+    def type(self, value: Value) -> TensorType:
+        return self.graph.type(value)
+
+    def settle(self, value: Value, expr: Expr) -> None:
+        """Keep an expression: as it is where it is used once, under a name otherwise."""
+        count = self.uses.get(value, 0)
+        named = bool(self.graph[value].origin.name) and not self.inline
+        self.values[value] = expr
+        if count and not expr.is_simple and (count > 1 or named):
+            self.assign(value)
+
+    def assign(self, value: Value, wanted: str = "") -> Expr:
+        """Give a value a variable."""
+        expr = self.values[value]
+        if expr.is_simple:
+            return expr
+        name = self.scope.names.take(self.graph[value].origin.name or wanted or self.default_name(value), "y")
+        self.scope.line(f"{name} = {expr.text}", (expr.axes,))
+        self.values[value] = expr.with_text(name)
+        if self.scope.indent == (1 if self.scope.method.is_free else 2):
+            self.scope.shaped.append((name, expr.axes))
+        return self.values[value]
+
+    def default_name(self, value: Value) -> str:
+        node = self.graph[value]
+        if node.op == "call" and node["instance"] is not None:
+            return node["site"] if node["site"].isidentifier() else "y"
+        return DEFAULT_NAMES.get(node.op, "y")
+
+    def fit(self, render: Callable[[], Expr], operands: Sequence[Value], hints: Sequence[str] = ()) -> Expr:
+        """Render an expression; while it is too long for a line, give its longest operand a name."""
+        expr = render()
+        while len(self.emission.blanks.fill(expr.text)) + 4 * self.scope.indent > WIDTH:
+            waiting = [v for v in dict.fromkeys(operands) if not self.values[v].is_simple and len(self.values[v].text) > 16]
+            if not waiting:
+                break
+            longest = max(waiting, key=lambda v: len(self.values[v].text))
+            hint = hints[operands.index(longest)] if hints else ""
+            self.assign(longest, hint)
+            expr = render()
+        return expr
+
+    def shaped(self, value: Value) -> Expr:
+        """The value as a tensor that really has all axes of its type (in whatever order)."""
+        expr, type = self.values[value], self.type(value)
+        missing = [a for a in type.axes if a.name not in expr.names]
+        if expr.number is not None:
+            return self.filled(expr, type)
+        if not missing:
+            return expr
+        target = layout.merged((expr.axes, type.axes), type.names)
+        lengths = ", ".join("-1" if a.name in expr.names else self.size(a) for a in target)
+        view = layout.aligned(expr, [a.name for a in target])
+        return replace(expr.with_text(f"{view.at(Level.ATOM)}.expand({lengths})"), axes=target)
+
+    def filled(self, expr: Expr, type: TensorType) -> Expr:
+        """A tensor of one number."""
+        number = expr.number
+        sizes = ", ".join(map(self.size, type.axes)) if type.axes else "()"
+        dtype = {"real": "", "int": ", dtype=torch.int64", "bool": ", dtype=torch.bool"}[type.dtype]
+        end = f"{dtype}{self.on_device()})"
+        if number in (0, 1) and not isinstance(number, bool) or type.dtype == "bool":
+            text = f"torch.{'ones' if number else 'zeros'}({sizes}{end}"
+        else:
+            shape = f"({sizes},)" if len(type.axes) == 1 else f"({sizes})" if type.axes else "()"
+            text = f"torch.full({shape}, {expr.text}{end}"
+        precision = Precision.WIDE if type.dtype == "real" else Precision.WHOLE
+        return Expr(text, Level.ATOM, type.axes, precision)
+
+    def real(self, expr: Expr) -> Expr:
+        """A number that is real in the program as a tensor that is real in PyTorch."""
+        if expr.precision is not Precision.COUNT:
+            return expr
+        text = f"{expr.at(Level.ATOM)}.to(torch.get_default_dtype())"
+        return replace(expr.with_text(text), precision=Precision.WIDE)
+
+    # ------------------------------------------------------------ sizes, devices, states
+
+    def size(self, axis: Axis) -> str:
+        """The length of an axis."""
+        return self.length(axis.size, axis.name).text
+
+    def length(self, size: Size, label: str) -> Expr:
+        if size.is_constant:
+            return Expr(self.emission.blanks.mark(size.value, label, (label,)), Level.ATOM)
+        found = self._known_length(size)
+        if found is not None:
+            return Expr(found, Level.ATOM)
+        terms: list[str] = []
+        for monomial, coefficient in reversed(size.terms):
+            factors = [self._symbol(s, size) + (f" ** {p}" if p > 1 else "") for s, p in monomial if p > 0]
+            number, under = coefficient.numerator, [self._symbol(s, size) for s, p in monomial for _ in range(-p)]
+            if number != 1 or not factors:
+                factors.insert(0, str(number))
+            text = " * ".join(factors)
+            under += [str(coefficient.denominator)] if coefficient.denominator != 1 else []
+            terms.append(text + "".join(f" // {u}" for u in under))
+        return Expr(" + ".join(terms), Level.ADD if len(terms) > 1 else Level.MULTIPLY)
+
+    def _known_length(self, size: Size) -> str | None:
+        for variable, axes in self.scope.shaped:
+            for i, axis in enumerate(axes):
+                if axis.size == size:
+                    return f"{variable}.shape[{i}]"
+        return None
+
+    def _symbol(self, symbol: str, whole: Size) -> str:
+        found = self._known_length(Size.symbol(symbol))
+        if found is not None:
+            return found
+        token, history = self.emission.module.stream or ("", "")
+        if symbol == history and not self.emission.is_step:
+            return self._symbol(token, whole)
+        for first, second, sign in ((history, token, -1), ("P", token, 1)):
+            if symbol == ("P" if sign < 0 else history) and first:
+                a, b = self._known_length(Size.symbol(first)), self._known_length(Size.symbol(second))
+                if a and b:
+                    return f"({a} {'+' if sign > 0 else '-'} {b})"
+        raise WeftError(
+            errors.not_in_torch(f"the size {whole}", f"no tensor of `{self.function.name}` has it", self.function.origin.first_span())
+        )
+
+    def on_device(self) -> str:
+        """`, device=..` of a tensor made here."""
+        if self.scope.shaped:
+            return f", device={self.scope.shaped[0][0]}.device"
+        name = next((n["name"] for n in self.graph.nodes() if n.op == "param"), None)
+        return f", device=self.{name}.device" if name else ""
+
+    def key(self, *parts: str) -> str:
+        """The key of a state below this method's place, as source."""
+        text = ".".join(parts)
+        if self.function.name == self.emission.module.entry:
+            return f'"{text}"' if "{" not in text else f'f"{text}"'
+        return f'f"{{path}}.{text}"'
+
+    # ------------------------------------------------------------ what comes from outside
+
+    def ambient(self, name: str) -> str:
+        """The parameter that holds an ambient value."""
+        if name not in AMBIENT_ORDER:
+            raise WeftError(errors.not_in_torch(f"the ambient value `{name}`", "it has no parameter", None))
+        ambients = self.scope.method.ambients
+        if name not in ambients:
+            ambients[name] = self.scope.names.take(name)
+            if name != "past":
+                self.scope.shaped.append((ambients[name], self._ambient_axes(name)))
+        return ambients[name]
+
+    def _ambient_axes(self, name: str) -> tuple[Axis, ...]:
+        for function in (self.function, *self.emission.module.functions.values()):
+            for node in function.graph.nodes():
+                if node.op == "ambient" and node["name"] == name:
+                    return node.types[0].axes
+        return ()
+
+    def outside(self, reference: Reference) -> str:
+        """The parameter that holds an instance outside of this one."""
+        known = self.scope.method.outside
+        if reference not in known:
+            known[reference] = self.scope.names.take(reference.down[-1] if reference.down else "outer", "outer")
+        return known[reference]
+
+
+DEFAULT_NAMES = {
+    "take": "rows", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
+    "sum": "total", "mean": "mean", "max": "largest", "state": "past", "append": "history", "argmax": "best", "stack": "pair",
+}
+
+
+def replaced(node: Node, expr: Expr, axes: tuple[Axis, ...]) -> Expr:
+    """The expression with the axes of a node's result."""
+    return replace(expr, axes=axes)

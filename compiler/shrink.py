@@ -1,0 +1,85 @@
+"""A model at small sizes: the same program, small enough for float64 and for every back end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..lang import tree
+from ..lang.axes import Axis
+from ..lang.diagnostics import WeftError
+from ..lang.program import Program, name_span
+from ..lang.source import Span
+from .ir.module import Module
+from .lower.elaborate import Elaborator
+from .lower.model import compile_component, deep_recursion, model_item
+from .lower.values import Component, Deferred, Overrides
+
+WINDOW = 5  # whole-number arguments of fns (the width of a window) are lowered to this, so that short texts reach them
+
+
+@dataclass(frozen=True)
+class Small:
+    """A shrunk model and the sizes it was given, by parameter."""
+
+    module: Module
+    sizes: dict[str, int]
+
+
+def shrink(program: Program, name: str) -> Small:
+    """Halve the model's sizes and layers one at a time, as long as the program still elaborates.
+
+    What must divide still divides and every `require` still holds, because each step is elaborated. Heads end at 2 or
+    more and widths at 16 or more where the constraints allow it, so that no two axes that differ become equal by force.
+    """
+    with deep_recursion():
+        unit, item = model_item(program, name)
+        span = name_span(item)
+        component = Elaborator(ceiling=WINDOW).item(unit, item, span)
+        sizes = _sizes(component)
+        floors = {n: _floor(v) for n, v in sizes.items()}
+        changed = True
+        while changed:
+            changed = False
+            for parameter, value in sizes.items():
+                if value // 2 < floors[parameter]:
+                    continue
+                smaller = {**sizes, parameter: value // 2}
+                if _elaborates(name, component, smaller, span):
+                    sizes, changed = smaller, True
+        return Small(compile_component(name, _sized(component, sizes, span), ceiling=WINDOW), sizes)
+
+
+def _sizes(component: Component) -> dict[str, int]:
+    """The sizes and counts among the parameters of a model, as they are."""
+    placed = Elaborator(ceiling=WINDOW).place(component)
+    found = {}
+    for parameter in component.declaration.parameters:
+        value = placed.scope.find(parameter.name, parameter.span)[1]
+        if isinstance(value, Axis) and value.size.is_constant:
+            found[parameter.name] = value.size.value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found[parameter.name] = value
+    return found
+
+
+def _floor(value: int) -> int:
+    return 2 if value <= 16 else 3 if value <= 256 else 16
+
+
+def _sized(component: Component, sizes: dict[str, int], span: Span) -> Component:
+    overrides = Overrides()
+    for name, value in sizes.items():
+        number = tree.Number(value, str(value), span=span)
+        overrides.parts[name] = Overrides(Deferred(number, component.unit), span)
+    return Component(
+        component.unit, component.declaration, component.arguments, component.spans, component.overrides.merged(overrides)
+    )
+
+
+def _elaborates(name: str, component: Component, sizes: dict[str, int], span: Span) -> bool:
+    """Whether the model exists at these sizes: a refusal is the answer, not an error."""
+    try:
+        compile_component(name, _sized(component, sizes, span), ceiling=WINDOW)
+    except WeftError:
+        return False
+    return True

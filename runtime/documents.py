@@ -1,0 +1,103 @@
+"""Documents from files: globs, one text per line of a `.jsonl`, and the source of Python's standard library."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.source import Span
+
+STDLIB = "python:stdlib"
+"""The pattern that stands for the `.py` files of the running interpreter's standard library."""
+
+_NOT_CODE = frozenset(
+    "site-packages dist-packages __pycache__ test tests idle_test lib2to3 idlelib turtledemo ensurepip distutils "
+    "encodings pydoc_data".split()
+)
+"""Folders of the standard library that are left out: tests, tables and texts, and what newer versions lack."""
+
+LONGEST = 1 << 20
+"""A file with more characters than this is read in pieces, each a document."""
+
+PIECE = 1 << 18
+"""Characters of such a piece; it ends with a line where it can."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text to train on. `name` is the same on every machine."""
+
+    name: str
+    text: str
+
+
+def files(patterns: Iterable[str], folder: Path, span: Span | None = None) -> tuple[tuple[str, Path], ...]:
+    """`(name, path)` of every file that the patterns match, in the order of the names, each once.
+
+    Patterns are relative to `folder`. WeftError for a pattern that matches nothing.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        if pattern == STDLIB:
+            matched = _stdlib()
+        else:
+            root, rest = _root(pattern, folder)
+            matched = {p.relative_to(root).as_posix(): p for p in root.glob(rest) if p.is_file()} if root.is_dir() else {}
+        if not matched:
+            raise WeftError(errors.no_data(pattern, str(folder), span))
+        found |= matched
+    return tuple(sorted(found.items()))
+
+
+def documents(names: Iterable[tuple[str, Path]]) -> Iterator[Document]:
+    """The documents of files, one after another. Bytes that are no UTF-8 become U+FFFD; empty texts are left out."""
+    for name, path in names:
+        texts = _lines(path) if path.suffix == ".jsonl" else _pieces(path)
+        for number, text in enumerate(texts):
+            if text.strip():
+                yield Document(f"{name}#{number}", text)
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        text = file.read(LONGEST + 1)
+        if len(text) <= LONGEST:
+            yield text
+            return
+        while text:
+            cut = text.rfind("\n", 0, PIECE) + 1 or PIECE
+            yield text[:cut]
+            text = text[cut:]
+            if len(text) < PIECE:
+                text += file.read(LONGEST)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise WeftError(errors.bad_record(str(path), number, 'an object with a string "text"')) from error
+            if not isinstance(text, str):
+                raise WeftError(errors.bad_record(str(path), number, 'an object with a string "text"'))
+            yield text
+
+
+def _root(pattern: str, folder: Path) -> tuple[Path, str]:
+    """The folder that a pattern starts in, and the pattern from there on."""
+    path = Path(pattern)
+    return (Path(path.anchor), str(path.relative_to(path.anchor))) if path.is_absolute() else (folder, pattern)
+
+
+def _stdlib() -> dict[str, Path]:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found = {p.relative_to(root): p for p in root.rglob("*.py")}
+    return {f"{STDLIB}/{r.as_posix()}": p for r, p in found.items() if _NOT_CODE.isdisjoint(r.parts) and p.is_file()}
