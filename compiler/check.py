@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..lang import tree
+from ..lang import errors, tree
 from ..lang.axes import Axis, TensorType
-from ..lang.diagnostics import Diagnostic, WeftError
-from ..lang.program import Program, Unit, name_span
+from ..lang.diagnostics import Diagnostic, Label, WeftError
+from ..lang.program import Program, Unit, name_span, word_span
 from ..lang.sizes import Size
 from .ir.module import Module
 from .lower.body import Body, Undecided
 from .lower.elaborate import Elaborator
 from .lower.expressions import Evaluator
+from .lower.instances import unmet
 from .lower.model import compile_model, deep_recursion
+from .lower.results import TWICE
 from .lower.scope import Scope
 from .lower.values import Component, FnValue, Pack
 
@@ -79,6 +82,7 @@ def check_fn(unit: Unit, item: tree.Fn) -> None:
 
 def check_block(unit: Unit, item: tree.Block) -> None:
     """Elaborate every method of a block on symbolic sizes; a slot without a default has to be filled to be checked."""
+    check_promise(unit, item)
     elaborator = Elaborator(symbolic=True)
     statics = _statics(item.parameters)
     if statics is None:
@@ -91,7 +95,23 @@ def check_block(unit: Unit, item: tree.Block) -> None:
         arguments = _tensors(body, method.signature, axes)
         if arguments is not None:
             evaluator = Evaluator(elaborator, placed.scope, body)
-            elaborator.call_method(evaluator, placed, name, [(n, v, method.span) for n, v in arguments], method.span)
+            with suppress(Undecided):
+                elaborator.call_method(evaluator, placed, name, [(n, v, method.span) for n, v in arguments], method.span)
+
+
+def check_promise(unit: Unit, item: tree.Block) -> None:
+    """A block that names an interface (`block RoPE(..): Position`) has its methods."""
+    if item.interface is None:
+        return
+    at = word_span(item.span, item.interface, item.span.text.index(")") if item.parameters else 0)
+    found = unit.find(item.interface)
+    if found is None or not isinstance(found[1], tree.Interface):
+        known = [n for n in unit.names() if (other := unit.find(n)) and isinstance(other[1], tree.Interface)]
+        raise WeftError(errors.unknown_name(item.interface, known, at))
+    for method in found[1].methods:
+        reason = unmet(method, Component(unit, item))
+        if reason:
+            raise WeftError(errors.interface_unmet(item.interface, item.name, reason, at, Label(method.span, "asked for here")))
 
 
 def _statics(parameters: tuple[tree.Parameter, ...]) -> dict[str, Any] | None:
@@ -127,16 +147,19 @@ def _tensors(body: Body, signature: tree.Signature, axes: dict[str, Any]) -> lis
         rests = 0
         for entry in parameter.type.axes:
             if isinstance(entry, tree.Rest):
-                found += [Axis("B", Size.symbol("B"))] if rests == 0 else []
                 rests += 1
+                rest = ".." if rests == 1 else f"..{rests}"
+                found.append(Axis(rest, Size.symbol(rest)))
             elif isinstance(entry, tree.Pack):
                 pack = axes.get(entry.name)
                 found += pack.axes if isinstance(pack, Pack) else ()
             elif isinstance(entry, tree.Name):
                 known = axes.get(entry.id)
                 found.append(Axis(entry.id, known.size if isinstance(known, Axis) else Size.symbol(entry.id)))
-        unique = {a.name: a for a in found}
-        type = TensorType(tuple(unique.values()), parameter.type.dtype)
+        type = TensorType(tuple(found), parameter.type.dtype)
+        twice = next((n for i, n in enumerate(type.names) if n in type.names[:i]), None)
+        if twice is not None:
+            raise WeftError(errors.axis_twice(f"this type has the axis `{twice}` twice", parameter.type.span, (), TWICE))
         arguments.append((parameter.name, body.input(parameter.name, type, parameter.span)))
     return arguments
 

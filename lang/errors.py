@@ -625,11 +625,9 @@ def unknown_override(path: str, name: str, owner: str, candidates: Sequence[str]
 
 
 @code("E0602", "interface not met")
-def interface_unmet(interface: str, slot: str, reason: str, span: Span, declaration: Span) -> Diagnostic:
-    return finding(
-        f"`{slot}` must be a `{interface}`: {reason}", span, f"not a `{interface}`",
-        labels=(Label(declaration, f"`{slot}` is declared here"),),
-    )
+def interface_unmet(interface: str, name: str, reason: str, span: Span, declaration: Label) -> Diagnostic:
+    """`name` is the slot that is filled, or the block that says it is an `interface`."""
+    return finding(f"`{name}` must be a `{interface}`: {reason}", span, f"not a `{interface}`", labels=(declaration,))
 
 
 @code("E0603", "definition in a circle")
@@ -1091,3 +1089,24 @@ def bad_record(path: str, line: int, expected: str) -> Diagnostic:
 @code("E0955", "bad run folder")
 def bad_run_folder(folder: str, reason: str) -> Diagnostic:
     return finding(f"`{folder}` cannot hold a run: {reason}", help=("name an empty or a new folder",))
+
+
+@code("E0808", "condition of a rule")
+def rule_condition(name: str, span: Span, known: Sequence[str]) -> Diagnostic:
+    return finding(
+        f"the condition of the rule `{name}` may use only numbers, sizes of axes and scalar variables",
+        span,
+        "not known when a model is compiled",
+        help=(*did_you_mean(span.text, known), *((f"known here: {', '.join(known)}",) if known else ())),
+    )
+
+
+@code("E0809", "expected fusion did not happen")
+def not_fused(name: str, reasons: Sequence[str], rules: Sequence[str], span: Span | None) -> Diagnostic:
+    return finding(
+        f"`{name}` was expected to be fused and is not",
+        span,
+        "this expectation",
+        notes=reasons,
+        help=() if reasons else (*did_you_mean(name, rules), f"the rules are: {', '.join(rules)}" if rules else "no rules ran"),
+    )

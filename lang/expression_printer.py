@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import tree
-from .documents import SPACE_OR_BREAK, Document, Group, group, joined, nest, row, sequence, text
+from .documents import HARD, SPACE_OR_BREAK, Document, Group, group, joined, nest, note, row, sequence, text
 from .margin import Margin
 
 # How tightly an expression holds together; an operand that holds less tightly needs ( ).
@@ -112,6 +112,8 @@ class ExpressionPrinter:
         first = self.operand(links[-1].left, level)
         rest: list[Document] = []
         for link in reversed(links):
+            for comment in self.margin.before(link.right.span.start):
+                rest += [HARD, text(comment.text)] if comment.alone else [note(comment.text)]
             right = self.operand(link.right, level + 1)
             # A line that begins with `-` would be a new statement.
             rest += (
@@ -139,19 +141,22 @@ class ExpressionPrinter:
 
     def choice(self, node: tree.If) -> Document:
         """`if a { .. } else if b { .. } else { .. }`; the bodies are all on one line or all on several."""
-        parts: list[Document] = []
+        parts: list[Document | str] = []
         last: tree.If | None = node
         while last is not None:
-            parts += [text("if "), self.operand(last.condition, OR), text(" "), self.body(last.then), text(" else ")]
+            parts += ["if ", self.operand(last.condition, OR), " ", self.unwrapped(last.then), " else "]
             result = last.otherwise.result
-            is_chain = isinstance(result, tree.If) and not last.otherwise.statements
-            if is_chain and isinstance(result, tree.If) and result.span.start == last.otherwise.span.start:
+            if isinstance(result, tree.If) and result.span.start == last.otherwise.span.start:
                 last = result
-                continue
-            parts.append(self.body(last.otherwise))
-            last = None
-        # Unwrapped, the bodies share the line breaks of one group.
-        return group(*(p.body if isinstance(p, Group) else p for p in parts))
+            else:
+                parts.append(self.unwrapped(last.otherwise))
+                last = None
+        return group(*parts)
+
+    def unwrapped(self, node: tree.Body) -> Document:
+        """A body that shares the line breaks of the group it stands in."""
+        shown = self.body(node)
+        return shown.body if isinstance(shown, Group) else shown
 
     # -------------------------------------------------------------- bodies
 

@@ -46,8 +46,7 @@ def files(patterns: Iterable[str], folder: Path, span: Span | None = None) -> tu
         if pattern == STDLIB:
             matched = _stdlib()
         else:
-            root, rest = _root(pattern, folder)
-            matched = {p.relative_to(root).as_posix(): p for p in root.glob(rest) if p.is_file()} if root.is_dir() else {}
+            matched = _matched(pattern, folder, span)
         if not matched:
             raise WeftError(errors.no_data(pattern, str(folder), span))
         found |= matched
@@ -91,10 +90,13 @@ def _lines(path: Path) -> Iterator[str]:
             yield text
 
 
-def _root(pattern: str, folder: Path) -> tuple[Path, str]:
-    """The folder that a pattern starts in, and the pattern from there on."""
+def _matched(pattern: str, folder: Path, span: Span | None) -> dict[str, Path]:
     path = Path(pattern)
-    return (Path(path.anchor), str(path.relative_to(path.anchor))) if path.is_absolute() else (folder, pattern)
+    root = Path(path.anchor) if path.is_absolute() else folder
+    try:
+        return {p.relative_to(root).as_posix(): p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file()}
+    except (ValueError, NotImplementedError) as error:  # what pathlib raises for a malformed pattern
+        raise WeftError(errors.no_data(pattern, str(folder), span)) from error
 
 
 def _stdlib() -> dict[str, Path]:

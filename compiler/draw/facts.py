@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...lang.axes import Axis, TensorType
+from ...lang.axes import TensorType
 from ..ir.instances import find
-from ..ir.module import Function, Instance, Layers, Module, Parameter, Path, State, count_parameters
+from ..ir.module import Function, Instance, Layers, Module, Path, State, count_parameters
 from ..quantities import count
 from .picture import Kind
 
@@ -73,27 +73,6 @@ def kind(instance: Instance, function: Function) -> Kind:
     if any(len(p.shape) > 1 for p in instance.parameters):
         return Kind.MATRIX
     return Kind.VECTOR if count_parameters(instance) else Kind.PLAIN
-
-
-def stacked(instance: Instance, function: Function) -> tuple[Axis, ...]:
-    """The axes that copies side by side stand along: they lead every parameter, and come out without going in."""
-    leading = [p.type.axes for p in _all_parameters(instance)]
-    coming = {a.name for _, type in function.inputs for a in type.axes}
-    going = {a.name for type in function.output_types for a in type.axes}
-    found = []
-    for axes in zip(*leading, strict=False):
-        if any(a != axes[0] for a in axes) or axes[0].name in coming or axes[0].name not in going:
-            break
-        found.append(axes[0])
-    return tuple(found)
-
-
-def _all_parameters(instance: Instance) -> list[Parameter]:
-    found = list(instance.parameters)
-    for _, child in instance.children:
-        for body in child.bodies if isinstance(child, Layers) else (child,):
-            found += _all_parameters(body)
-    return found
 
 
 def counted(child: Instance | Layers) -> str:

@@ -196,6 +196,7 @@ def _row(layers: Layers, vertex: int) -> int:
 
 def _labelled(drawing: Drawing, number: Mapping[str, int]) -> dict[int, Link]:
     """The results whose axes are shown: those that differ from what went in, and what enters a drawing."""
+    boxes = {item.key for item in drawing.items if item.inner}  # the value has its axes inside
     entering: dict[int, set[str]] = defaultdict(set)
     for link in drawing.links:
         if link.target.item:
@@ -204,6 +205,6 @@ def _labelled(drawing: Drawing, number: Mapping[str, int]) -> dict[int, Link]:
     for link in drawing.links:
         vertex = number[link.source.item] if link.source.item else link.source.port
         if link.source.port == 0 or not link.source.item:
-            if axes(link) not in entering[vertex] and link.type.axes:
+            if axes(link) not in entering[vertex] and link.type.axes and link.source.item not in boxes:
                 shown.setdefault(vertex, link)
     return shown

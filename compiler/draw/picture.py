@@ -35,7 +35,7 @@ class Item:
 
     `key` is its path of call sites (unique in the picture). `title` is its name, `note` what it is made from, `count`
     its learned values in words. `facts` are shown on request. `used` is where the spec uses it, `defined` where it
-    says what it is. `inner` is its inside, drawn when present.
+    says what it is. `inner` is its inside, drawn when present. `remembers` says that a decoder has states in it.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Item:
     used: Span | None = None
     defined: Span | None = None
     inner: Drawing | None = None
+    remembers: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..ir.needs import needs
 from ..quantities import count
 from ..schedule import Run, fold
 from ..stream import step
-from .facts import counted, instance_facts, kind, place, remembered, spelled, stacked, state_facts, types
+from .facts import counted, instance_facts, kind, place, remembered, spelled, state_facts, types
 from .operations import SIGNS, SILENT, title
 from .picture import Drawing, End, Item, Kind, Link
 
@@ -201,11 +201,11 @@ class _Function:
         name = str(path[-1]) if callee.method == "forward" else f"{path[-1]}.{callee.method}"
         facts = instance_facts(self.module, callee, path, self.reader.below(site))
         words = counted(instance)
-        copies = [a for a in stacked(instance, callee) if a.name not in self.body.stack]
+        copies = [a for a in instance.stack if a.name not in self.body.stack]
         note = " ".join((instance.block, *(f"× {a.size}" for a in copies)))
         item = Item(
             join(site), kind(instance, callee), name, note, "shared weights" if again and words else words,
-            facts, node.origin.first_span(), callee.origin.first_span(),
+            facts, node.origin.first_span(), callee.origin.first_span(), remembers=bool(self.reader.below(site)),
         )  # fmt: skip
         if not again and self.reader.opens(callee):
             inner = self._inside(node, callee, path, site, (*self.body.stack, *(a.name for a in copies)))

@@ -40,6 +40,7 @@ STYLE = f"""
 .picture .operation text {{ font-size: {TITLE - 1}px; }}
 .picture .operator > .shape {{ fill: #ffffff; stroke: {LINE}; stroke-width: 1.25; }}
 .picture .operator path {{ stroke: {INK}; stroke-width: 1.5; fill: none; }}
+.picture .memory {{ fill: {COLOURS[Kind.STATE][0]}; stroke: {COLOURS[Kind.STATE][1]}; }}
 .picture .penalty > .shape {{ stroke-dasharray: 4 3; }}
 .picture .penalty text {{ font-size: {TITLE - 1}px; }}
 """ + "".join(

@@ -117,6 +117,8 @@ def _leaf(box: Box) -> Iterator[str]:
             f'<path class="line" style="stroke:{COLOURS[Kind.SCAN][1]}" d="M{_n(w)} {_n(h - 10)} h5 a4 4 0 0 0 4 -4 V14 a4 4 0 0 0 -4 -4 h-3"/>'
             f'<path style="fill:{COLOURS[Kind.SCAN][1]}" d="M{_n(w)} 10 l6 -3 v6 z"/>'
         )
+    if item.remembers:
+        yield f'<path class="memory" d="M{_n(w - 12)} -3 a6 2.5 0 0 1 12 0 v9 a6 2.5 0 0 1 -12 0 z m0 0 a6 2.5 0 0 0 12 0"/>'
     top = h / 2 + 4 + (3 if item.kind is Kind.STATE else 0) - (7 if item.count else 0)
     note = f'<tspan class="note" dx="6">{_text(item.note)}</tspan>' if item.note else ""
     name = "" if item.kind in (Kind.OPERATION, Kind.PENALTY) else ' class="name"'
@@ -195,6 +197,8 @@ def axis_sizes(placed: Placed) -> str:
 def _kinds(placed: Placed) -> Iterator[Kind]:
     for box in placed.boxes:
         yield box.item.kind
+        if box.item.remembers and not box.inner:
+            yield Kind.STATE
         if box.inner:
             yield from _kinds(box.inner)
 

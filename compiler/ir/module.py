@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from ...lang.axes import TensorType
+from ...lang.axes import Axis, TensorType
 from .graph import NOWHERE, Graph, Origin, Value
 
 
@@ -42,11 +42,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Instance:
-    """A parameter set made from a block: its own parameters and its children, in the order of the spec."""
+    """A parameter set made from a block: its own parameters and its children, in the order of the spec.
+
+    `stack` are the axes of a `stack` that this is copied along, for people to see; parameters have these axes already.
+    """
 
     block: str
     parameters: tuple[Parameter, ...] = ()
     children: tuple[tuple[str, Instance | Layers], ...] = ()
+    stack: tuple[Axis, ...] = field(default=(), compare=False)
 
     def child(self, name: str) -> Instance | Layers:
         return next(c for n, c in self.children if n == name)

@@ -18,7 +18,7 @@ from . import limits
 from .body import Body, Undecided
 from .expressions import Evaluator
 from .instances import instantiate, typed
-from .results import conform, declared_type
+from .results import TWICE, conform, declared_type
 from .scope import Scope
 from .signature import Binding, Mismatch, bind
 from .values import Component, FnValue, Pack, Placed, PlacedLayers, Tensor, canonical, describe
@@ -40,13 +40,15 @@ class Elaborator:
     """State of the elaboration of one model.
 
     `symbolic` is set when a block is checked by itself, without numbers. Whole-number arguments of fns above `ceiling`
-    are lowered to it: a model shrunk for verification gets windows that short texts reach.
+    are lowered to it: a model shrunk for verification gets windows that short texts reach. In a `template` (a side of
+    a rule) the numbers that fns take are scalar inputs, so that the rule can match any of them.
     """
 
     def __init__(
-        self, stream: tuple[str, str] | None = None, symbolic: bool = False, ceiling: int | None = None
+        self, stream: tuple[str, str] | None = None, symbolic: bool = False, ceiling: int | None = None,
+        template: bool = False,
     ) -> None:
-        self.stream, self.symbolic, self.ceiling = stream, symbolic, ceiling
+        self.stream, self.symbolic, self.ceiling, self.template = stream, symbolic, ceiling, template
         self.functions: dict[str, Function] = {}
         self.used: dict[Any, set[str]] = {}
         self._made: dict[Any, Specialised] = {}
@@ -117,12 +119,12 @@ class Elaborator:
     def call_fn(self, evaluator: Evaluator, callee: FnValue, arguments: list[Given], span: Span) -> Any:
         """Call a fn; with static arguments only, bind them and give the fn back."""
         signature = callee.declaration.signature
-        tensors = [p for p in signature.parameters if _is_tensor(p)]
+        tensors = [p for p in signature.parameters if self._takes_tensor(p)]
         bound = dict(callee.bound)
         given = _assign(callee.declaration.name, signature.parameters, arguments, span, set(bound))
         statics: list[tuple[str, Any]] = []
         for parameter in signature.parameters:
-            if _is_tensor(parameter):
+            if self._takes_tensor(parameter):
                 continue
             if parameter.name in given:
                 value, at = given[parameter.name]
@@ -137,7 +139,7 @@ class Elaborator:
                 return partial
         scope = Scope(callee.unit)
         for parameter in signature.parameters:
-            if _is_tensor(parameter):
+            if self._takes_tensor(parameter):
                 continue
             if parameter.name not in bound:
                 if parameter.default is None:
@@ -150,6 +152,10 @@ class Elaborator:
         return self._invoke(
             evaluator, callee.declaration, None, callee.declaration.name, scope, key, tuple(statics), given, span, callee.definition
         )
+
+    def _takes_tensor(self, parameter: tree.Parameter) -> bool:
+        named = parameter.type.name if isinstance(parameter.type, tree.NamedType) else ""
+        return _is_tensor(parameter) or (self.template and named in ("int", "real"))
 
     def _lowered(self, value: Any) -> Any:
         return min(value, self.ceiling) if self.ceiling is not None and isinstance(value, int) else value
@@ -171,7 +177,7 @@ class Elaborator:
         key: Any, statics: tuple[tuple[str, Any], ...], given: dict[str, tuple[Any, Span]], span: Span, definition: str,
     ) -> Any:
         body = evaluator.building(span)
-        parameters = [p for p in declaration.signature.parameters if _is_tensor(p)]
+        parameters = [p for p in declaration.signature.parameters if self._takes_tensor(p)]
         tensors = []
         for parameter in parameters:
             if parameter.name in given:
@@ -289,7 +295,7 @@ class Elaborator:
                     packs.setdefault(name, value.axes)
             here = here.parent
         stacked = tuple(a.name for a in owner.stack) if owner else ()
-        types = tuple(p.type if isinstance(p.type, tree.TensorTypeExpression) else None for p in parameters)
+        types = tuple(_declared(p) for p in parameters)
         try:
             return bind(types, tuple(p.name for p in parameters), tuple(t.type for t in tensors), fixed, packs, stacked)
         except Mismatch as error:
@@ -334,6 +340,19 @@ class Elaborator:
         if mark in self._running:
             raise WeftError(errors.recursion(label, span))
         self._running.append(mark)
+        try:
+            made = self._build(declaration, owner, label, scope, statics, parameters, binding, local, definition)
+        finally:
+            self._running.pop()
+        self._made[full] = made
+        return made
+
+    def _build(
+        self, declaration: tree.Fn | tree.Method, owner: Placed | None, label: str, scope: Scope,
+        statics: tuple[tuple[str, Any], ...], parameters: list[tree.Parameter], binding: Binding,
+        local: tuple[TensorType, ...], definition: str,
+    ) -> Specialised:
+        """Elaborate a body on inputs of the given local types."""
         body = Body(owner, binding, symbolic=self.symbolic)
         inner = Scope(scope.unit, scope)
         for type in local:
@@ -344,8 +363,7 @@ class Elaborator:
         for parameter, type in zip(parameters, local, strict=True):
             twice = next((n for i, n in enumerate(type.names) if n in type.names[:i]), None)
             if twice is not None:
-                help = "a tensor has each name once: call one of them otherwise"
-                raise WeftError(errors.axis_twice(f"`{parameter.name}` has the axis `{twice}` twice", parameter.span, (), help))
+                raise WeftError(errors.axis_twice(f"`{parameter.name}` has the axis `{twice}` twice", parameter.span, (), TWICE))
             inner.entries[parameter.name] = body.input(parameter.name, type, parameter.span)
             body.name(inner.entries[parameter.name], parameter.name)
         for name, axis in binding.axes.items():
@@ -374,9 +392,7 @@ class Elaborator:
         )
         if owner is not None:
             self.used.setdefault(owner.key, set()).update(body.used)
-        self._running.pop()
-        made = self._made[full] = Specialised(name, tuple(t.type for t in results), penalties, several)
-        return made
+        return Specialised(name, tuple(t.type for t in results), penalties, several)
 
     def _declared(
         self, evaluator: Evaluator, declaration: tree.Fn | tree.Method, results: list[Tensor], owner: Placed | None, at: Span
@@ -422,6 +438,13 @@ def _busy(entry: Any) -> bool:
 def _is_tensor(parameter: tree.Parameter) -> bool:
     """Whether a parameter of a fn or method takes a tensor: typed with axes, or without a type and a default."""
     return isinstance(parameter.type, tree.TensorTypeExpression) or (parameter.type is None and parameter.default is None)
+
+
+def _declared(parameter: tree.Parameter) -> tree.TensorTypeExpression | None:
+    """The declared axes of a parameter that takes a tensor; a number in a template has none."""
+    if isinstance(parameter.type, tree.NamedType):
+        return tree.TensorTypeExpression(parameter.type.name, (), span=parameter.type.span)
+    return parameter.type
 
 
 def _did_you_mean(name: str, names: list[str]) -> tuple[str, ...]:

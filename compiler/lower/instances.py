@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis
-from ...lang.diagnostics import Diagnostic, WeftError
+from ...lang.diagnostics import Diagnostic, Label, WeftError
 from ...lang.program import name_span
 from ...lang.sizes import Size
 from ...lang.source import Span
@@ -31,7 +31,8 @@ def instantiate(elaborator: Elaborator, component: Component, path: Path, label:
     try:
         placed = placing.run()
     except WeftError as error:
-        raise error.seen_from(placing.use_span(), f"`{component.declaration.name}` is used here") from error
+        used = component.spans.get("")
+        raise error if used is None else error.seen_from(used, f"`{component.declaration.name}` is used here") from error
     elaborator.placing.pop()
     return placed
 
@@ -377,7 +378,8 @@ def _interface(elaborator: Elaborator, unit: Any, parameter: tree.Parameter, kin
     for method in found[1].methods:
         reason = unmet(method, value)
         if reason:
-            raise WeftError(errors.interface_unmet(kind, parameter.name, reason, span, parameter.span))
+            declared = Label(parameter.span, f"`{parameter.name}` is declared here")
+            raise WeftError(errors.interface_unmet(kind, parameter.name, reason, span, declared))
     return value
 
 

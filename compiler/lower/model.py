@@ -25,7 +25,10 @@ def compile_model(program: Program, name: str) -> Module:
     """The model `name` of a program's main file as a module in full form. Raises WeftError."""
     unit, item = model_item(program, name)
     with deep_recursion():
-        return compile_component(name, Elaborator().item(unit, item, name_span(item)))
+        try:
+            return compile_component(name, Elaborator().item(unit, item, name_span(item)))
+        except WeftError as error:
+            raise error.seen_from(name_span(item), f"in `{name}`") from error
 
 
 def model_item(program: Program, name: str) -> tuple[Unit, NamedItem]:
@@ -123,4 +126,4 @@ def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
             children.append((name, Layers(bodies, child.schedule)))
         else:
             children.append((name, _instance(elaborator, child, child.label)))
-    return Instance(label, tuple(parameters), tuple(children))
+    return Instance(label, tuple(parameters), tuple(children), placed.component.stack)

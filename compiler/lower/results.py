@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .expressions import Evaluator
 
 
+TWICE = "a tensor has each name once: call one of them otherwise"
+
+
 def declared_type(
     evaluator: Evaluator, type: tree.TensorTypeExpression, body: Body | None, stack: tuple[Axis, ...] = ()
 ) -> TensorType:
@@ -55,8 +58,7 @@ def declared_type(
         axes.append(axis)
     twice = next((a.name for i, a in enumerate(axes) if any(a.name == b.name for b in axes[:i])), None)
     if twice is not None:
-        help = "a tensor has each name once: call one of them otherwise"
-        raise WeftError(errors.axis_twice(f"this type has the axis `{twice}` twice", type.span, (), help))
+        raise WeftError(errors.axis_twice(f"this type has the axis `{twice}` twice", type.span, (), TWICE))
     missing = tuple(s for s in stack if all(a.name != s.name for a in axes))
     return TensorType((*axes[:at], *missing, *axes[at:]), type.dtype)
 

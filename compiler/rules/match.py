@@ -40,7 +40,7 @@ class Matcher:
     def __post_init__(self) -> None:
         self.pattern = self.rule.before.graph
         self.template = axes_of(self.rule.before)
-        self.root = max(self.pattern.outputs, key=lambda v: (len(_below(self.pattern, v)), v))
+        self.root = max(self.pattern.outputs, key=lambda v: (len(below(self.pattern, v)), v))
 
     def at(self, node: Node) -> Iterator[Binding]:
         """Every complete match whose root is a node."""
@@ -239,7 +239,7 @@ class Matcher:
         """Nothing the rule reads may depend on what it replaces."""
         inner = {i for i in binding.nodes.values() if self.graph[i].operands}
         for name, value in binding.variables.items():
-            if isinstance(value, Value) and not inner.isdisjoint(_below(self.graph, value)):
+            if isinstance(value, Value) and not inner.isdisjoint(below(self.graph, value)):
                 return f"`{name}` depends on what the rule replaces"
         return ""
 
@@ -272,7 +272,7 @@ def axes_of(function: Function) -> Mapping[str, Axis]:
     return found
 
 
-def _below(graph: Graph, value: Value) -> set[int]:
+def below(graph: Graph, value: Value) -> set[int]:
     """The nodes a value is made from, its own included."""
     waiting, seen = [value.node], set[int]()
     while waiting:
@@ -300,7 +300,7 @@ def _static(graph: Graph, argument: Any) -> Any:
 def _equal(key: str, wanted: Any, given: Any) -> bool:
     """Reductions name their axes in any order."""
     if key in NAMES and isinstance(wanted, tuple) and all(isinstance(n, str) for n in wanted):
-        return key == "over" and set(wanted) == set(given) or wanted == given
+        return (key == "over" and set(wanted) == set(given)) or wanted == given
     return bool(wanted == given)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...lang import errors
@@ -17,7 +17,7 @@ from ..ir.splice import splice
 from ..passes.editing import closed, is_composite, opened
 from .binding import Binding
 from .instantiate import operand, replacement_axes, specialising_calls
-from .match import Matcher
+from .match import Matcher, below
 from .rule import Rule
 
 
@@ -111,7 +111,8 @@ def _once(function: Function, rule: Rule, graph: Graph, functions: dict[str, Fun
         if node.op != matcher.pattern[matcher.root].op:
             continue
         for binding in matcher.at(node):
-            replaced = tuple(dict.fromkeys(graph[i].origin for i in sorted(binding.nodes.values()) if graph[i].operands))
+            inner = (graph[i] for i in sorted(binding.nodes.values()))
+            replaced = tuple(dict.fromkeys(n.origin for n in inner if n.operands))
             if replace_match(matcher, binding, functions) is None:
                 return Firing(rule.name, function.name, replaced, rule.makes)
     return None
@@ -128,17 +129,19 @@ def replace_match(matcher: Matcher, binding: Binding, functions: dict[str, Funct
     name = graph[targets[-1]].origin.name
     origin = Origin(None, rule.name, tuple(dict.fromkeys(n.origin for n in old)), name)
     sites = {n["site"] for n in graph.nodes() if n.op in ("call", "repeat")}
-    operands = tuple(operand(graph, binding.variables[n], origin) for n, _ in rule.variables if n in binding.variables)
-    known = [n for n, _ in rule.variables if n in binding.variables]
-    after = replace(rule.after, inputs=tuple((n, t) for n, t in rule.variables if n in known))
+    operands = tuple(operand(graph, binding.variables[n], origin) for n, _ in rule.variables)
     added = dict(functions)
     calls = specialising_calls(axes, rule.functions, added, sites, origin)
     try:
-        results = splice(graph, after, operands, axes, lambda _: origin, calls)
+        results = splice(graph, rule.after, operands, axes, lambda _: origin, calls)
         results = tuple(_ordered(graph, r, t, origin) for r, t in zip(results, targets, strict=True))
     except AxisError as error:
         graph.sweep()
         return f"what is put in does not fit: {error.message}"
+    moved = {t for t, r in zip(targets, results, strict=True) if t != r}
+    if any(not below(graph, r).isdisjoint(t.node for t in moved) for r in results):
+        graph.sweep()
+        return "what is put in contains what it replaces"
     functions.update(added)
     for target, result in zip(targets, results, strict=True):
         graph.replace(target, result)

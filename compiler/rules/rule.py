@@ -101,9 +101,9 @@ def _problem(rule: Rule) -> str:
                     return f"it calls `{name}`, which does not come with it"
                 if not rule.functions[name].definition:
                     return f"it calls `{name}`, which has no definition to be known by"
-    unbound = _read(after) - _read(before)
-    if unbound:
-        return f"`{sorted(unbound)[0]}` stands only on the side that is put in"
+    unread = [name for name, _ in before.inputs if name not in _read(before)]
+    if unread:
+        return f"`{unread[0]}` does not stand on its left side, so nothing says what it is"
     return ""
 
 

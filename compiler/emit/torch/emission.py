@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...ir.instances import find
 from ...ir.module import Function, Instance, Layers, Module, Path
+from .liveness import Liveness
 from .method import Given, Method
 from .names import MODULE_ATTRIBUTES, RESERVED, Names, identifier
 from .places import Places, places
@@ -22,6 +23,7 @@ class Emission:
         self.module = module
         self.blanks = Blanks()
         self.places: Places = places(module)
+        self.liveness = Liveness(module)
         self.globals = Names()
         self.globals.reserve(module.name)
         self.words = tuple(dict.fromkeys((*_words(module), *HELPER_NAMES)))

@@ -10,47 +10,57 @@ from ...ir.needs import callees
 from .masks import structure
 
 
-def uses(module: Module, function: Function) -> Mapping[Value, int]:
-    """How often each value is used by what is needed for the outputs and the next states."""
-    count: dict[Value, int] = {}
-    for value in (*function.graph.outputs, *(s.update for s in function.states)):
-        count[value] = count.get(value, 0) + 1
-    for node in reversed(list(function.graph.nodes())):
-        if any(v in count for v in node.values) or (node.op in ("call", "repeat") and _remembers(module, node)):
-            for value in (node.operands[i] for i in needed(module, function, node)):
-                count[value] = count.get(value, 0) + 1
-            for value in node.values[:1]:
-                count.setdefault(value, 0)
-    return count
+class Liveness:
+    """What is needed in the functions of one module."""
 
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.bodies = {b for f in module.functions.values() for n in f.graph.nodes() if n.op == "repeat" for b in n["bodies"]}
+        self._uses: dict[str, Mapping[Value, int]] = {}
 
-def needed(module: Module, function: Function, node: Node) -> tuple[int, ...]:
-    """The operands that the source of a node will hold: not those that a callee ignores or that a kernel implies."""
-    if node.op != "call":
-        return tuple(range(len(node.operands)))
-    callee = module.functions[node["callee"]]
-    live = live_inputs(module, callee)
-    return tuple(i for i in range(len(node.operands)) if i in live and not structure(module, function, node, i))
+    def uses(self, function: Function) -> Mapping[Value, int]:
+        """How often each value is used by what is needed for the outputs and the next states."""
+        if function.name not in self._uses:
+            self._uses[function.name] = self._count(function)
+        return self._uses[function.name]
 
+    def _count(self, function: Function) -> Mapping[Value, int]:
+        count: dict[Value, int] = {}
+        for value in (*function.graph.outputs, *(s.update for s in function.states)):
+            count[value] = count.get(value, 0) + 1
+        for node in reversed(list(function.graph.nodes())):
+            if any(v in count for v in node.values) or self.remembers(node):
+                for value in (node.operands[i] for i in self.operands(function, node)):
+                    count[value] = count.get(value, 0) + 1
+                for value in node.values[:1]:
+                    count.setdefault(value, 0)
+        return count
 
-def live_inputs(module: Module, function: Function) -> set[int]:
-    """The inputs that matter for the results or the states of a function."""
-    count = uses(module, function)
-    names = {n["name"] for n in function.graph.nodes() if n.op == "input" and n.values[0] in count}
-    return {i for i, (name, _) in enumerate(function.inputs) if name in names}
+    def operands(self, function: Function, node: Node) -> tuple[int, ...]:
+        """The operands that the source of a node holds: not those that a callee ignores or that a kernel implies."""
+        if node.op != "call":
+            return tuple(range(len(node.operands)))
+        live = self.inputs(self.module.functions[node["callee"]])
+        return tuple(i for i in live if not structure(self.module, function, node, i))
 
+    def inputs(self, function: Function) -> tuple[int, ...]:
+        """The inputs that matter; all of them for the entry and for layers, whose arguments are fixed from outside."""
+        if function.name == self.module.entry or function.name in self.bodies:
+            return tuple(range(len(function.inputs)))
+        count = self.uses(function)
+        names = {n["name"] for n in function.graph.nodes() if n.op == "input" and n.values[0] in count}
+        return tuple(i for i, (name, _) in enumerate(function.inputs) if name in names)
 
-def _remembers(module: Module, node: Node) -> bool:
-    """Whether a callee keeps states, so that it must run even if its results are not needed."""
-    waiting = list(callees(node))
-    seen: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        function = module.functions[name]
-        if function.states:
-            return True
-        waiting += [c for n in function.graph.nodes() for c in callees(n)]
-    return False
+    def remembers(self, node: Node) -> bool:
+        """Whether a callee keeps states, so that it must run even if its results are not needed."""
+        waiting, seen = list(callees(node)), set()
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            function = self.module.functions[name]
+            if function.states:
+                return True
+            waiting += [c for n in function.graph.nodes() for c in callees(n)]
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....lang.axes import TensorType
 from ...ir.graph import Graph, Node, Value
 from ...ir.module import Function, Module
 
@@ -31,7 +32,7 @@ def _only_masks(callee: Function) -> bool:
     return len(users) == 1 and graph[users[0][0]].op == "softmax" and users[0][1] == 1
 
 
-def _structure(module: Module, graph: Graph, value: Value, query, keys) -> str | None:  # type: ignore[no-untyped-def]
+def _structure(module: Module, graph: Graph, value: Value, query: TensorType, keys: TensorType) -> str | None:
     node = graph[value]
     while node.op == "expand":
         node = graph[node.operands[0]]

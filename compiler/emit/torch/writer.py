@@ -9,9 +9,9 @@ from ....lang import errors
 from ....lang.axes import Axis, TensorType
 from ....lang.diagnostics import WeftError
 from ....lang.sizes import Size
-from ...ir.graph import Graph, Node, Value
+from ...ir.graph import Graph, Value
 from ...ir.module import Function, Reference
-from . import layout, liveness
+from . import layout
 from .emission import Emission
 from .method import AMBIENT_ORDER, Given, Method
 from .names import Names
@@ -41,7 +41,7 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
     method = Method(function)
     scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
     is_entry = function.name == emission.module.entry
-    live = set(range(len(function.inputs))) if is_entry else liveness.live_inputs(emission.module, function)
+    live = emission.liveness.inputs(function)
     values: dict[str, Expr] = {}
     parameters = []
     kept = []
@@ -85,7 +85,7 @@ class Writer:
         self.graph: Graph = function.graph
         self.values: dict[Value, Expr] = {}
         self.inputs = inputs
-        self.uses = liveness.uses(self.emission.module, function)
+        self.uses = self.emission.liveness.uses(function)
         largest = max(function.output_types, key=lambda t: len(t.axes), default=TensorType(()))
         self.preferred: tuple[str, ...] = largest.names
 
@@ -107,8 +107,9 @@ class Writer:
         """The new states, after everything that reads the old ones."""
         if not self.function.states:
             return
-        for value, expr in list(self.values.items()):
-            if "states[" in expr.text and not expr.is_simple:
+        alone = len(self.function.states) == 1
+        for value in (*self.graph.outputs, *(() if alone else (s.update for s in self.function.states))):
+            if "states[" in self.values[value].text:
                 self.assign(value)
         for state in self.function.states:
             update = self.shaped(state.update)
@@ -296,8 +297,3 @@ DEFAULT_NAMES = {
     "take": "rows", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
     "sum": "total", "mean": "mean", "max": "largest", "state": "past", "append": "history", "argmax": "best", "stack": "pair",
 }
-
-
-def replaced(node: Node, expr: Expr, axes: tuple[Axis, ...]) -> Expr:
-    """The expression with the axes of a node's result."""
-    return replace(expr, axes=axes)

@@ -1,0 +1,143 @@
+"""Elementwise operations: operands broadcast by name, numbers stay Python numbers, precision as PyTorch promotes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ....lang.axes import TensorType
+from ...ir.graph import Node
+from ...ir.ops import OPS
+from ...ir.primitive import Frame
+from . import layout
+from .text import Expr, Level, Precision, literal
+from .writer import Writer
+
+# op -> Python operator, level, whether operands of the same level on the right need no parentheses
+INFIX = {
+    "add": ("+", Level.ADD), "sub": ("-", Level.ADD), "mul": ("*", Level.MULTIPLY), "div": ("/", Level.MULTIPLY),
+    "floordiv": ("//", Level.MULTIPLY), "mod": ("%", Level.MULTIPLY), "and": ("&", Level.AND), "or": ("|", Level.OR),
+    "eq": ("==", Level.COMPARE), "ne": ("!=", Level.COMPARE), "lt": ("<", Level.COMPARE), "le": ("<=", Level.COMPARE),
+    "gt": (">", Level.COMPARE), "ge": (">=", Level.COMPARE),
+}
+PREFIX = {"neg": "-", "not": "~"}
+# Operations that keep whole numbers whole: an int64 tensor that means a real number may pass through them.
+EXACT = frozenset(("add", "sub", "mul", "neg", "abs"))
+# Operations that PyTorch carries out in the default dtype when it is given whole numbers.
+PROMOTING = frozenset(("div", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "pow"))
+COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
+
+
+def elementwise(writer: Writer, node: Node) -> Expr:
+    """The expression of an elementwise node; all-number operands are computed now."""
+    operands = [writer.values[v] for v in node.operands]
+    if all(e.number is not None for e in operands):
+        return _folded(node, operands)
+    return writer.fit(lambda: _render(writer, node), node.operands)
+
+
+def _folded(node: Node, operands: list[Expr]) -> Expr:
+    arrays = tuple(np.asarray(e.number) for e in operands)
+    scalar = TensorType((), node.types[0].dtype)
+    types = tuple(TensorType((), t) for t in ("real",) * len(arrays))
+    with np.errstate(all="ignore"):
+        value = OPS[node.op].run(arrays, types, scalar, dict(node.attributes), Frame({}))
+    kind = {"real": float, "int": int, "bool": bool}[node.types[0].dtype]
+    return literal(kind(value))
+
+
+def _render(writer: Writer, node: Node) -> Expr:
+    result = node.types[0]
+    operands, precision = _precise(writer, node, [writer.values[v] for v in node.operands])
+    target = layout.merged([e.axes for e in operands if e.axes], (*writer.preferred, *result.names))
+    names = [a.name for a in target]
+    views = [layout.aligned(e, names) for e in operands]
+    text, level = _text(writer, node, views)
+    return Expr(text, level, target, precision)
+
+
+def _precise(writer: Writer, node: Node, operands: list[Expr]) -> tuple[list[Expr], Precision]:
+    """The operands with the casts they need, and the precision of the result."""
+    if node.types[0].dtype != "real":
+        return operands, Precision.WHOLE
+    tensors = [e for e in operands if e.number is None and e.precision is not Precision.WHOLE]
+    strong = [e for e in tensors if e.axes] or tensors
+    kinds = {e.precision for e in strong}
+    numbers = any(isinstance(e.number, float) for e in operands)
+    if kinds == {Precision.COUNT}:
+        if node.op in PROMOTING or (numbers and node.op in EXACT):
+            return operands, Precision.WIDE
+        if node.op in EXACT:
+            return operands, Precision.COUNT
+    if Precision.COUNT in {e.precision for e in tensors} and not kinds <= {Precision.COUNT, Precision.WIDE}:
+        operands = [writer.real(e) for e in operands]
+        return operands, Precision.WIDE
+    if node.op not in EXACT and node.op not in PROMOTING:
+        operands = [writer.real(e) for e in operands]
+    return operands, max((max(k, Precision.WIDE) if k is Precision.COUNT else k for k in kinds), default=Precision.WIDE)
+
+
+def _text(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]:
+    if node.op in INFIX:
+        sign, level = INFIX[node.op]
+        tighter = Level(level + 1)
+        left = operands[0].at(tighter if level is Level.COMPARE else level)
+        return f"{left} {sign} {_number(node, operands[1], tighter)}", level
+    if node.op in PREFIX:
+        return f"{PREFIX[node.op]}{operands[0].at(Level.SIGN)}", Level.SIGN
+    if node.op == "pow":
+        return _power(node, operands)
+    if node.op in ("minimum", "maximum") and any(e.number is not None for e in operands):
+        return _clamped(node, operands)
+    template = OPS[node.op].torch
+    if template.startswith("{0}"):
+        return template.format(operands[0].at(Level.ATOM)), Level.ATOM
+    return template.format(*(e.text for e in operands)), Level.ATOM
+
+
+def _number(node: Node, expr: Expr, level: Level) -> str:
+    """The right operand; dividing by 16.0 reads better as dividing by 16."""
+    if node.op == "div" and isinstance(expr.number, float) and expr.number.is_integer() and 0 < expr.number < 1e15:
+        return str(int(expr.number))
+    return expr.at(level)
+
+
+def _power(node: Node, operands: list[Expr]) -> tuple[str, Level]:
+    base, exponent = operands
+    if isinstance(exponent.number, int | float) and float(exponent.number).is_integer():
+        whole = int(exponent.number)
+        if node.types[0].dtype == "int":
+            whole = max(whole, 0)
+        text = literal(whole)
+        return f"{base.at(Level.ATOM)} ** {text.at(Level.SIGN)}", Level.POWER
+    if node.types[0].dtype == "int":
+        exponent = exponent.with_text(f"{exponent.at(Level.ATOM)}.clamp(min=0)")
+    return f"{base.at(Level.ATOM)} ** {exponent.at(Level.SIGN)}", Level.POWER
+
+
+def _clamped(node: Node, operands: list[Expr]) -> tuple[str, Level]:
+    tensor, number = operands if operands[1].number is not None else operands[::-1]
+    if node.op == "maximum" and number.number == 0 and node.types[0].dtype == "real":
+        return f"F.relu({tensor.text})", Level.ATOM
+    side = "min" if node.op == "maximum" else "max"
+    return f"{tensor.at(Level.ATOM)}.clamp({side}={number.text})", Level.ATOM
+
+
+def cast(writer: Writer, node: Node) -> Expr:
+    """Between real, int and bool. Whole numbers stay int64 until an operation needs them real."""
+    expr, before, after = writer.values[node.operands[0]], writer.type(node.operands[0]).dtype, node["dtype"]
+    if expr.number is not None:
+        return literal({"real": float, "int": int, "bool": bool}[after](expr.number))
+    if after == before:
+        return expr
+    if after == "bool":
+        return replace(expr.with_text(f"{expr.at(Level.ADD)} != 0", Level.COMPARE), precision=Precision.WHOLE)
+    if after == "int":
+        if expr.precision is Precision.COUNT:
+            return replace(expr, precision=Precision.WHOLE)
+        return replace(expr.with_text(f"{expr.at(Level.ATOM)}.long()"), precision=Precision.WHOLE)
+    counted = replace(expr, precision=Precision.COUNT)
+    return counted if before == "int" else writer.real(counted)
+
+

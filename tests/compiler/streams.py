@@ -1,0 +1,153 @@
+"""Spec texts and drivers for the tests of streams: whole sequences against steps, padded rows and packed documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import weft
+from weft.compiler.emit.reference import run
+from weft.compiler.emit.weights import random_weights
+from weft.compiler.ir.module import Module
+from weft.compiler.ir.verify import verify
+from weft.compiler.stream import rows, step
+from weft.lang.program import load_source
+from weft.lang.source import Source
+
+Tokens = NDArray[np.int64]
+V = 13
+
+# One layer between an embedding and its tied head; `MIX` is the block under test.
+MODEL = """
+model Demo(V: dim = 13, D: dim = 8) {
+  stream T as S
+  embed = Embedding(V, D)
+  blocks = repeat 2 {
+    norm = RMSNorm(D)
+    mix = Mix(D)
+    forward(x) { x + mix(norm(x)) }
+  }
+  last = RMSNorm(D)
+  forward(tokens: int[B, T]) -> [B, T, V] { tokens |> embed |> blocks |> last |> embed.logits }
+}
+"""
+USES = """
+use nn: Embedding, Linear, RMSNorm, rms_norm, silu
+use attention: Attention, attend, causal, window, full
+use position: RoPE, ALiBi, zero, SinusoidalPositions
+use recurrent: TimeMix, TokenShift
+"""
+
+
+def compiled(text: str, name: str = "Demo") -> Module:
+    """A model of a spec text as a verified module."""
+    module = weft.compile(load_source(Source("demo.llm", text)), name)
+    verify(module)
+    return module
+
+
+def mixing(block: str) -> Module:
+    """The model around a block `Mix(D: dim)`."""
+    return compiled(USES + block + MODEL)
+
+
+def chunks(generator: np.random.Generator, length: int, most: int = 4) -> Iterator[slice]:
+    """Slices of random length that make up a whole."""
+    start = 0
+    while start < length:
+        stop = min(length, start + int(generator.integers(1, most + 1)))
+        yield slice(start, stop)
+        start = stop
+
+
+class Bench:
+    """A module with weights, and the same tokens sent through its forms."""
+
+    def __init__(self, module: Module, seed: int = 0) -> None:
+        self.module, self.weights = module, random_weights(module, seed)
+        self.generator = np.random.default_rng(seed)
+        self.input = module.main.inputs[-1][0]
+
+    def tokens(self, *shape: int) -> Tokens:
+        return self.generator.integers(0, V, shape)
+
+    def full(self, tokens: Tokens, **others: NDArray) -> NDArray:
+        return run(self.module, self.weights, {self.input: tokens, **others}).values[0]
+
+    def decoded(self, tokens: Tokens, constants: Mapping[str, NDArray] | None = None) -> NDArray:
+        """The outputs of a cached decode over random chunks."""
+        form = step(self.module)
+        verify(form, "step")
+        states, parts = None if constants is None else dict(constants), []
+        for piece in chunks(self.generator, tokens.shape[1]):
+            ambient = {"past": np.array(piece.start)}
+            result = run(form, self.weights, {self.input: tokens[:, piece]}, ambient, states)
+            states = result.states
+            parts.append(result.values[0])
+        return np.concatenate(parts, axis=1)
+
+    def padded(self, sequences: Sequence[Tokens], side: str) -> list[NDArray]:
+        """The outputs of rows of different length, padded on one side with tokens at random positions."""
+        form = rows(self.module)
+        verify(form, "rows")
+        length = max(map(len, sequences))
+        shape = (len(sequences), length)
+        tokens, positions, segments = self.tokens(*shape), self.generator.integers(0, 9, shape), np.zeros(shape, np.int64)
+        places = []
+        for row, sequence in enumerate(sequences):
+            count = len(sequence)
+            place = slice(0, count) if side == "right" else slice(length - count, length)
+            tokens[row, place], positions[row, place], segments[row, place] = sequence, range(count), 1
+            places.append(place)
+        ambient = {"positions": positions, "segments": segments}
+        result = run(form, self.weights, {self.input: tokens}, ambient).values[0]
+        return [result[row, place] for row, place in enumerate(places)]
+
+    def packed(self, sequences: Sequence[Tokens]) -> list[NDArray]:
+        """The outputs of documents that share one row."""
+        form = rows(self.module)
+        tokens = np.concatenate(sequences)[None]
+        positions = np.concatenate([np.arange(len(s)) for s in sequences])[None]
+        segments = np.concatenate([np.full(len(s), i + 1) for i, s in enumerate(sequences)])[None]
+        ambient = {"positions": positions, "segments": segments}
+        result = run(form, self.weights, {self.input: tokens}, ambient).values[0][0]
+        return np.split(result, np.cumsum([len(s) for s in sequences])[:-1])
+
+    def served(self, sequences: Sequence[Tokens], steps: int = 4) -> list[NDArray]:
+        """The outputs of rows that advance by different numbers of tokens per step, padded on both sides at random."""
+        form = step(self.module, rows=True)
+        verify(form, "step+rows")
+        generator, count = self.generator, len(sequences)
+        done, states = [0] * count, None
+        history_positions, history_valid = np.zeros((count, 0), np.int64), np.zeros((count, 0), bool)
+        parts: list[list[NDArray]] = [[] for _ in sequences]
+        for _ in range(steps):
+            counts = [int(generator.integers(0, min(5, len(s) - d) + 1)) for s, d in zip(sequences, done, strict=True)]
+            shape = (count, max(1, *counts) + int(generator.integers(0, 2)))
+            tokens, positions, valid = self.tokens(*shape), generator.integers(0, 9, shape), np.zeros(shape, bool)
+            places = []
+            for row, n in enumerate(counts):
+                start = int(generator.integers(0, shape[1] - n + 1))
+                place, piece = slice(start, start + n), slice(done[row], done[row] + n)
+                tokens[row, place], positions[row, place], valid[row, place] = sequences[row][piece], range(done[row], done[row] + n), True
+                places.append(place)
+                done[row] += n
+            history_positions = np.concatenate([history_positions, positions], 1)
+            history_valid = np.concatenate([history_valid, valid], 1)
+            ambient = {
+                "past": np.array(history_valid.shape[1] - shape[1]), "positions": positions, "valid": valid,
+                "history_positions": history_positions, "history_valid": history_valid,
+            }
+            result = run(form, self.weights, {self.input: tokens}, ambient, states)
+            states = result.states
+            for row, place in enumerate(places):
+                parts[row].append(result.values[0][row, place])
+        return [np.concatenate(p) for p in parts]
+
+
+def apart(a: NDArray, b: NDArray) -> float:
+    """The largest difference, relative to the size of the values."""
+    assert a.shape == b.shape
+    return float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) if a.size else 0.0
