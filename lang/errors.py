@@ -515,7 +515,7 @@ def history_not_masked(
         notes=("what is proved: comparisons of positions, joined with `and`, also through calls",),
         help=(
             f"mask it: `softmax(x, {history} where position({history}) <= position({token}))`, "
-            f"or make the other entries zero: `where(mask, x, 0)`",
+            f"or make the other entries zero: `choose(mask, x, 0)`",
         ),
     )
 
@@ -540,7 +540,7 @@ def depends_on_length(span: Span | None, axis: str, labels: Sequence[Label] = ()
         span,
         f"it divides by the length of `{axis}`, which grows with every token",
         labels=labels,
-        help=("divide a masked `sum` by the number of tokens seen: `sum(where(mask, x, 0), S) / (position(T) + 1)`",),
+        help=("divide a masked `sum` by the number of tokens seen: `sum(choose(mask, x, 0), S) / (position(T) + 1)`",),
     )
 
 
@@ -972,6 +972,46 @@ def endless_rules(names: Sequence[str], function: str, limit: int) -> Diagnostic
     )
 
 
+# ------------------------------------------------------------------ E093x: export and ONNX sessions
+
+
+@code("E0930", "no ONNX form")
+def no_onnx_form(what: str, function: str, span: Span | None = None) -> Diagnostic:
+    """`what` in words, such as the quoted name of an operation."""
+    return finding(
+        f"{what} in `{function}` has no form in standard ONNX operators",
+        span,
+        "cannot be exported",
+        help=("write it with other operations, or run the model with PyTorch",),
+    )
+
+
+@code("E0931", "weight that does not fit")
+def weight_does_not_fit(path: str, reason: str) -> Diagnostic:
+    return finding(
+        f"the weight `{path}` cannot be exported: {reason}",
+        help=("export the weights that were trained with this spec",),
+    )
+
+
+@code("E0932", "export folder in use")
+def folder_in_use(folder: str) -> Diagnostic:
+    return finding(
+        f"`{folder}` holds something that is not an export",
+        help=("name a new folder, an empty one, or one that holds an older export: it is replaced",),
+    )
+
+
+@code("E0933", "not an export")
+def not_an_export(folder: str, reason: str) -> Diagnostic:
+    return finding(f"`{folder}` is not an export that can be run: {reason}", help=("make one with `weft export`",))
+
+
+@code("E0934", "input that does not fit")
+def session_input(name: str, reason: str) -> Diagnostic:
+    return finding(f"`{name}` does not fit the exported model: {reason}")
+
+
 # ------------------------------------------------------------------ E094x, E095x: training and generation
 
 
@@ -1091,17 +1131,7 @@ def bad_run_folder(folder: str, reason: str) -> Diagnostic:
     return finding(f"`{folder}` cannot hold a run: {reason}", help=("name an empty or a new folder",))
 
 
-@code("E0808", "condition of a rule")
-def rule_condition(name: str, span: Span, known: Sequence[str]) -> Diagnostic:
-    return finding(
-        f"the condition of the rule `{name}` may use only numbers, sizes of axes and scalar variables",
-        span,
-        "not known when a model is compiled",
-        help=(*did_you_mean(span.text, known), *((f"known here: {', '.join(known)}",) if known else ())),
-    )
-
-
-@code("E0809", "expected fusion did not happen")
+@code("E0808", "expected fusion did not happen")
 def not_fused(name: str, reasons: Sequence[str], rules: Sequence[str], span: Span | None) -> Diagnostic:
     return finding(
         f"`{name}` was expected to be fused and is not",

@@ -1,4 +1,4 @@
-"""From documents to token files: duplicates dropped, a share kept for validation, a tokenizer trained, all tokenised once."""
+"""Corpora: the documents of a recipe, split for training and validation, and tokenised once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def split(
 ) -> tuple[NDArray[np.uint8], tuple[int, int] | None]:
     """Whole documents for validation: in the order of their keys, until `share` of the bytes is reached.
 
-    Documents that would take it past twice the share are passed over. When none fits, the end of the longest one is cut
+    Documents that would take it past one and a half times the share are passed over. When none fits, the end of the longest one is cut
     off for validation instead.
     """
     if share == 0 or not len(keys):
@@ -90,7 +90,7 @@ def split(
     wanted = share * float(sizes[roles == _TRAIN].sum())
     taken = 0
     for document in np.argsort(keys, kind="stable"):
-        if roles[document] == _TRAIN and taken < wanted and taken + sizes[document] <= 2 * wanted:
+        if roles[document] == _TRAIN and taken < wanted and taken + sizes[document] <= 1.5 * wanted:
             roles[document] = _VALIDATION
             taken += int(sizes[document])
     if taken:

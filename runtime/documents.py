@@ -16,8 +16,10 @@ STDLIB = "python:stdlib"
 """The pattern that stands for the `.py` files of the running interpreter's standard library."""
 
 _NOT_CODE = frozenset(
-    "site-packages dist-packages __pycache__ test tests idle_test lib2to3 idlelib turtledemo ensurepip distutils "
-    "encodings pydoc_data".split()
+    (
+        *("site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test", "lib2to3", "idlelib"),
+        *("turtledemo", "ensurepip", "distutils", "encodings", "pydoc_data"),
+    )
 )
 """Folders of the standard library that are left out: tests, tables and texts, and what newer versions lack."""
 
@@ -43,10 +45,7 @@ def files(patterns: Iterable[str], folder: Path, span: Span | None = None) -> tu
     """
     found: dict[str, Path] = {}
     for pattern in patterns:
-        if pattern == STDLIB:
-            matched = _stdlib()
-        else:
-            matched = _matched(pattern, folder, span)
+        matched = _stdlib() if pattern == STDLIB else _matched(pattern, folder, span)
         if not matched:
             raise WeftError(errors.no_data(pattern, str(folder), span))
         found |= matched

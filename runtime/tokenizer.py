@@ -1,4 +1,4 @@
-"""Tokenizers: byte-level BPE trained on documents or loaded from a `tokenizer.json`, and text from tokens as they come."""
+"""Tokenizers: byte-level BPE, trained or loaded, and text from tokens as they come."""
 
 from __future__ import annotations
 

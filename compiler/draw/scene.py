@@ -45,11 +45,15 @@ def scene(module: Module, states: Sequence[tuple[Path, State]]) -> Drawing:
 
 
 class _Reader:
-    """What all parts of one scene share: the module, its states, and the instances that were drawn already."""
+    """What all parts of one scene share: the module, its states, and what was drawn already.
+
+    `drawn` are the paths of instances. `above` are methods whose inside stands in an earlier layer of the same repeat.
+    """
 
     def __init__(self, module: Module, states: Sequence[tuple[Path, State]]) -> None:
         self.module, self.states = module, states
-        self.drawn: set[str] = set()
+        self.drawn: set[Path] = set()
+        self.above: set[str] = set()
 
     def below(self, site: Path) -> list[State]:
         """The states of all functions called at or below a place."""
@@ -196,8 +200,8 @@ class _Function:
         instance = find(self.module, path)
         assert isinstance(instance, Instance)
         site = (*self.body.site, node["site"])
-        again = place(path) in self.reader.drawn
-        self.reader.drawn.add(place(path))
+        again = path in self.reader.drawn
+        self.reader.drawn.add(path)
         name = str(path[-1]) if callee.method == "forward" else f"{path[-1]}.{callee.method}"
         facts = instance_facts(self.module, callee, path, self.reader.below(site))
         words = counted(instance)
@@ -207,7 +211,9 @@ class _Function:
             join(site), kind(instance, callee), name, note, "shared weights" if again and words else words,
             facts, node.origin.first_span(), callee.origin.first_span(), remembers=bool(self.reader.below(site)),
         )  # fmt: skip
-        if not again and self.reader.opens(callee):
+        if self.reader.opens(callee) and callee.name in self.reader.above:
+            item = replace(item, kind=Kind.PLAIN, note=f"{note} as above")
+        elif not again and self.reader.opens(callee):
             inner = self._inside(node, callee, path, site, (*self.body.stack, *(a.name for a in copies)))
             item = replace(item, kind=Kind.STACK if copies else Kind.BOX, inner=inner)
         self._results(node, callee, self.body.put(item, shown))
@@ -232,20 +238,19 @@ class _Function:
         if len(runs) > _MANY_RUNS:
             order = node["schedule"]
             runs = tuple(Run(order.count(b), order.index(b), b) for b in dict.fromkeys(order))
-        if len(runs) == 1 and runs[0].body is not None:
-            item = self._run(node, layers, runs[0], path, set())
-        else:
-            item = Item("", Kind.BOX, "", inner=self._chain(node, layers, runs, path, set()))
+        outer, self.reader.above = self.reader.above, set(self.reader.above)
         number = len(node["schedule"])
-        facts = (("place", place(path)), ("layers", f"{number:,}"), ("parameters", counted(layers)), *item.facts)
-        each = count(count_parameters(layers.bodies[0])) if len(runs) == 1 and runs[0].body is not None and number > 1 else ""
-        words = f"{number} × {each} = {counted(layers)}" if each and counted(layers) else counted(layers)
-        key = self._key(node["site"])
-        item = replace(
-            item, key=key, kind=Kind.LAYERS, title=node["site"], note=f"× {number} layers" if number > 1 else "1 layer",
-            count=words, facts=facts, used=node.origin.first_span(),
-        )  # fmt: skip
-        end = self.body.put(item, shown)
+        note = f"× {number} layers" if number > 1 else "1 layer"
+        facts = (("place", place(path)), ("layers", f"{number:,}"), ("parameters", counted(layers)))
+        if len(runs) == 1 and runs[0].body is not None:
+            inside = self._run(node, layers, runs[0], path, set())
+            item = replace(inside, facts=(*facts, *inside.facts))
+        else:
+            chain = self._chain(node, layers, runs, path, set())
+            item = Item("", Kind.LAYERS, "", "", counted(layers), facts, inner=chain)
+        self.reader.above = outer
+        spans = {"used": node.origin.first_span()}
+        end = self.body.put(replace(item, key=self._key(node["site"]), kind=Kind.LAYERS, title=node["site"], note=note, **spans), shown)
         for i in range(node["carried"]):
             self.ends[Value(node.id, i)] = replace(end, port=i)
 
@@ -253,16 +258,17 @@ class _Function:
         """The item for a run of equal layers, or of a pattern of layers."""
         key = join((*self.body.site, node["site"], run.first))
         note = f"× {run.count}" if run.count > 1 else ""
+        total = sum(count_parameters(layers.bodies[b]) for b in layers.schedule[run.first : run.first + run.layers])
+        words = f"{run.count} × {count(total / run.count)} = {count(total)}" if run.count > 1 else count(total)
+        words = words if total else ""
         if run.body is None:
             inner = self._chain(node, layers, run.pattern, path, known)
-            return Item(key, Kind.LAYERS, run.name, note, inner=inner)
+            return Item(key, Kind.LAYERS, run.name, note, words, inner=inner)
         callee = self.module.functions[node["bodies"][run.body]]
-        here = (*path, run.first)
-        instance = find(self.module, here)
-        assert isinstance(instance, Instance)
-        site = (*self.body.site, node["site"], run.first)
+        here, site = (*path, run.first), (*self.body.site, node["site"], run.first)
         facts = instance_facts(self.module, callee, here, self.reader.below(site))
-        item = Item(key, Kind.LAYERS if run.count > 1 else Kind.BOX, run.name, note, counted(instance), facts, defined=callee.origin.first_span())
+        kind = Kind.LAYERS if run.count > 1 else Kind.BOX
+        item = Item(key, kind, run.name, note, words, facts, defined=callee.origin.first_span())
         if run.body in known:
             return replace(item, kind=Kind.PLAIN, note=f"{note} as above".strip())
         known.add(run.body)
@@ -277,8 +283,14 @@ class _Function:
             item = self._run(node, layers, run, path, known)
             end = body.put(item, [(ends[i], self.graph.type(node.operands[i])) for i in visible])
             ends |= {i: replace(end, port=i) for i in range(node["carried"])}
+            self.reader.above |= {c for b in known for c in self._called(node["bodies"][b])}
         body.links += [Link(ends[i], End("", i), node.types[i]) for i in range(node["carried"])]
         return body.drawing(len(visible), node["carried"])
+
+    def _called(self, name: str) -> list[str]:
+        """The methods that a function runs on instances of its own."""
+        nodes = self.module.functions[name].graph.nodes()
+        return [node["callee"] for node in nodes if node.op == "call" and node["instance"] is not None]
 
     # ------------------------------------------------------------ operations
 

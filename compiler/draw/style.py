@@ -27,7 +27,7 @@ STYLE = f"""
 .picture .note {{ font-weight: 400; fill: {MUTED}; }}
 .picture .small {{ font-size: {SMALL}px; fill: {MUTED}; }}
 .picture .model {{ font-size: 17px; font-weight: 600; }}
-.picture .line {{ fill: none; stroke: {LINE}; stroke-width: 1.25; }}
+.picture .line {{ fill: none; stroke: {LINE}; stroke-width: 1.25; stroke-linecap: round; }}
 .picture .head, .picture .junction {{ fill: {LINE}; }}
 .picture .box > .shape, .picture .layers > .shape, .picture .stack > .shape {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
 .picture .shade > .shape {{ fill: #f6f8fa; }}
@@ -38,7 +38,7 @@ STYLE = f"""
 .picture .input text, .picture .output text {{ fill: #ffffff; }}
 .picture .operation > .shape {{ fill: #ffffff; stroke: #98a4b1; }}
 .picture .operation text {{ font-size: {TITLE - 1}px; }}
-.picture .operator > .shape {{ fill: #ffffff; stroke: {LINE}; stroke-width: 1.25; }}
+.picture .operator > .shape {{ fill: #ffffff; stroke: {LINE}; stroke-width: 1.25; stroke-linecap: round; }}
 .picture .operator path {{ stroke: {INK}; stroke-width: 1.5; fill: none; }}
 .picture .memory {{ fill: {COLOURS[Kind.STATE][0]}; stroke: {COLOURS[Kind.STATE][1]}; }}
 .picture .penalty > .shape {{ stroke-dasharray: 4 3; }}

@@ -88,11 +88,11 @@ def past_symbol(module: Module) -> str:
 
 
 def initial_states(module: Module, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """The states before the first token; `sizes` binds the batch and every symbol but those of the past."""
+    """The states before the first token, without constants; `sizes` binds all symbols but those of the past."""
     result = {}
     for path, state in needs(module)[module.entry].states:
         if state.kind == "constant":
-            raise KeyError(f"state {join((*path, state.name))} comes from the prefill of the constants")
+            continue  # computed by the first step
         bound = {**dict.fromkeys(_symbols(state.type), 0), **sizes, **_empty(state)}
         shape = tuple(a.size.evaluate(bound) for a in state.type.axes)
         if isinstance(state.initial, str):

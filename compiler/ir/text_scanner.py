@@ -181,7 +181,7 @@ class Scanner:
         name = self.name("a value: a number, a name, `<axis>`, `[type]`, `@instance` or a tuple")
         if self.sees("("):
             return self.init(name)
-        return CONSTANTS[name] if name in CONSTANTS else name
+        return CONSTANTS.get(name, name)
 
     def _reference(self) -> Reference:
         up = 0

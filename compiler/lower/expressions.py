@@ -394,6 +394,7 @@ _EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {
     tree.AxisMap: Evaluator._only_in_calls,
     tree.Where: Evaluator._only_in_calls,
     tree.Rest: Evaluator._only_in_calls,
+    tree.Weighted: Evaluator._only_in_calls,
     tree.Attribute: Evaluator._attribute,
     tree.Tuple: Evaluator._tuple,
     tree.If: Evaluator._if,

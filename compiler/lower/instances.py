@@ -31,8 +31,9 @@ def instantiate(elaborator: Elaborator, component: Component, path: Path, label:
     try:
         placed = placing.run()
     except WeftError as error:
-        used = component.spans.get("")
-        raise error if used is None else error.seen_from(used, f"`{component.declaration.name}` is used here") from error
+        if "" not in component.spans:
+            raise
+        raise error.seen_from(component.spans[""], f"`{component.declaration.name}` is used here") from error
     elaborator.placing.pop()
     return placed
 

@@ -78,7 +78,7 @@ def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None,
     method = root.methods.get("forward")
     typed = [p.type for p in method.signature.parameters] if method else []
     if method is None or not typed or not all(isinstance(t, tree.TensorTypeExpression) for t in typed):
-        raise WeftError(errors.no_forward(root.label, root.component.declaration.span))
+        raise WeftError(errors.no_forward(root.label, name_span(root.component.declaration)))
     types = []
     for type in typed:
         assert isinstance(type, tree.TensorTypeExpression)

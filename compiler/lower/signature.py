@@ -86,6 +86,8 @@ def _match(
         if isinstance(entry, tree.Rest):
             groups.append([])
         elif isinstance(entry, tree.Pack):
+            if entry.name not in packs:
+                raise Mismatch(position, f"`{entry.name}..` in the type of `{name}` is no `dims` parameter")
             groups[-1] += [(a.name, a) for a in packs[entry.name]]
         elif isinstance(entry, tree.Name) and entry.id in packs:
             groups[-1] += [(a.name, a) for a in packs[entry.id]]

@@ -74,7 +74,8 @@ def drop_results(module: Module, kept: Kept) -> Module:
         graph.outputs = (*(graph.outputs[i] for i in stays), *(s.update for s in function.states))
         graph.sweep()
         graph.outputs = graph.outputs[: len(stays)]
-        names = _names(tuple(function.outputs[i] for i in stays))
+        names = tuple(function.outputs[i] for i in stays)
+        names = names if names == function.outputs else _names(names)
         return rebuild(replace(function, graph=graph, outputs=names), change)
 
     def change(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value | None, ...]:

@@ -84,7 +84,7 @@ class Inline:
             if name not in module.functions:
                 raise WeftError(errors.not_inlinable(name, "the module has no such function", tuple(module.functions)))
             if name in private:
-                raise WeftError(errors.not_inlinable(name, "it keeps a state or draws dropout at the place of its call"))
+                raise WeftError(errors.not_inlinable(name, "its states or dropout belong to the place of the call"))
         return _inlined(module, frozenset(self.functions))
 
 
@@ -199,10 +199,9 @@ def _apart(graph: Graph, node: Node, callee: Function) -> tuple[AxisMap, tuple[V
         names[name] = fresh(name, taken)
         taken.add(names[name])
     axes = AxisMap(names)
-    operands = (
-        _renamed(graph, v, axes.type(type), node.origin) for v, (_, type) in zip(node.operands, callee.inputs, strict=True)
-    )
-    return axes, tuple(operands)
+    wanted = (axes.type(type) for _, type in callee.inputs)
+    renamed = (_renamed(graph, v, type, node.origin) for v, type in zip(node.operands, wanted, strict=True))
+    return axes, tuple(renamed)
 
 
 def _axis_names(function: Function) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def fused(report: Report, name: str) -> bool:
 
 
 def require_fused(report: Report, name: str, module: Module, rules: Sequence[Rule], span: Span | None = None) -> None:
-    """`expect fused NAME`: raise WeftError (E0809) that says why not, unless it was fused.
+    """`expect fused NAME`: raise WeftError (E0808) that says why not, unless it was fused.
 
     `module` is the module after rewriting; `rules` are those that were tried.
     """

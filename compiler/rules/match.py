@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,9 +57,9 @@ class Matcher:
 
     # ------------------------------------------------------------------ values and nodes
 
-    def _miss(self, binding: Binding, node: int, reason: str) -> None:
+    def _miss(self, binding: Binding, node: int, reason: str, bonus: int = 0) -> None:
         if self.explain:
-            self.misses.append(Miss(binding.score, reason, node))
+            self.misses.append(Miss(binding.score + bonus, reason, node))
 
     def _others(self, binding: Binding) -> Iterator[Binding]:
         """The outputs that the root does not reach are looked for everywhere."""
@@ -145,12 +146,11 @@ class Matcher:
     def _typed(self, pattern: Node, node: Node, binding: Binding) -> Iterator[Binding]:
         """Result types and attributes agree under what the axes stand for by now."""
         alternatives = [binding]
-        for wanted, actual in zip(pattern.types, node.types, strict=True):
-            alternatives = [more for b in alternatives for more in match_type(wanted, actual, b)]
+        for template, actual in zip(pattern.types, node.types, strict=True):
+            alternatives = [more for b in alternatives for more in match_type(template, actual, b)]
         if not alternatives:
-            shown = ", ".join(map(str, node.types))
-            wanted_shown = ", ".join(map(str, pattern.types))
-            self._miss(binding, node.id, f"`{node.op}` makes {shown}, in the rule it makes {wanted_shown}{_axes_shown(binding)}")
+            made, wanted = (", ".join(map(str, n.types)) for n in (node, pattern))
+            self._miss(binding, node.id, f"`{node.op}` makes {made}, {wanted} in the rule{_axes_shown(binding)}")
         for typed in alternatives:
             axes = axis_map(typed, self.template)
             if axes is None:
@@ -160,7 +160,8 @@ class Matcher:
             differing = [k for k, v in node.attributes if not _equal(k, wanted_attributes.get(k), v)]
             if node.op != "call" and differing:
                 key = differing[0]
-                self._miss(typed, node.id, f"`{key}` of `{node.op}` is {_word(node[key])}, the rule has {_word(pattern[key])}")
+                values = f"is {_word(node[key])}, the rule has {_word(pattern[key])}"
+                self._miss(typed, node.id, f"`{key}` of `{node.op}` {values}")
                 continue
             yield typed
 
@@ -173,10 +174,12 @@ class Matcher:
         if found is None or found.block or found.definition != wanted.definition:
             hidden = found is not None and self._hides(found, wanted.definition)
             hint = "; it calls that inside: run the pass `unwrap` first" if hidden else ""
-            self._miss(binding, node.id, f"{self._shown(node)}, the rule has `{wanted.definition}` there{hint}")
+            reason = f"{self._shown(node)}, the rule has `{wanted.definition}` there{hint}"
+            self._miss(binding, node.id, reason, len(self.pattern) if hidden else 0)
             return
         if len(node.types) != len(pattern.types):
-            self._miss(binding, node.id, f"`{node['callee']}` has {len(node.types)} results, {len(pattern.types)} in the rule")
+            counts = f"{len(node.types)} results here, {len(pattern.types)} in the rule"
+            self._miss(binding, node.id, f"`{node['callee']}` has {counts}")
             return
         here, there = _arguments(pattern, wanted), _arguments(node, found)
         if here.keys() != there.keys():
@@ -217,7 +220,7 @@ class Matcher:
     def _checked(self, binding: Binding, node: Node) -> bool:
         problem = self._escapes(binding) or self._circle(binding) or self._condition(binding)
         if problem:
-            self._miss(binding.with_node(-1, -1), node.id, problem)
+            self._miss(binding, node.id, problem, 1)
         return not problem
 
     def _escapes(self, binding: Binding) -> str:
@@ -249,6 +252,9 @@ class Matcher:
             return ""
         known: dict[str, Any] = {n: axis.size for n, axis in binding.axes.items()}
         known |= {n: v.number for n, v in binding.variables.items() if isinstance(v, Constant)}
+        for name, bound in binding.variables.items():
+            if isinstance(bound, Value) and re.search(rf"\b{re.escape(name)}\b", condition.text):
+                return f"the condition `{condition.text}` needs a number, but `{name}` is computed at run time"
         if condition.holds(known):
             return ""
         values = ", ".join(f"{n} = {v}" for n, v in known.items() if n in condition.text)

@@ -60,14 +60,13 @@ def check_rule(rule: Rule, seed: int = 0, cases: int = 24) -> Report:
         case = _draw(rule, generator, number)
         if case is None:
             return Report(rule.name, number, worst, f"no sizes and numbers satisfy it in {TRIES} tries")
-        before, after = _module(rule, case, False), _module(rule, case, True)
-        rewritten, used = rewrite(before, (rule,))
-        if not used.count(rule.name):
-            return Report(rule.name, number, worst, f"it is not found in its own left side ({case.sizes})")
-        verify(rewritten, f"rule {rule.name}")
+        before = _module(rule, case, False)
         wanted = run(before, {}, case.arrays).values
         spread = _spread(before, case.arrays, wanted, generator)
-        for what, module in (("the right side", after), ("what rewriting makes of it", rewritten)):
+        for what in ("the right side", "what rewriting makes of it"):
+            module = _module(rule, case, True) if what == "the right side" else _rewritten(rule, before)
+            if module is None:
+                return Report(rule.name, number, worst, f"it is not found in its own left side ({case.sizes})")
             for i, (a, b, allowed) in enumerate(zip(wanted, run(module, {}, case.arrays).values, spread, strict=True)):
                 error, scale = _error(a, b)
                 worst = max(worst, error / scale if scale else error)
@@ -75,6 +74,13 @@ def check_rule(rule: Rule, seed: int = 0, cases: int = 24) -> Report:
                     told = f"value {i} of {what} is off by {error:.3g} where values reach {scale:.3g} ({case.sizes})"
                     return Report(rule.name, number + 1, worst, told)
     return Report(rule.name, cases, worst)
+
+
+def _rewritten(rule: Rule, before: Module) -> Module | None:
+    """The left side after rewriting, or None when the rule does not find itself."""
+    module, used = rewrite(before, (rule,))
+    verify(module, f"rule {rule.name}")
+    return module if used.count(rule.name) else None
 
 
 def _draw(rule: Rule, generator: np.random.Generator, number: int) -> _Case | None:

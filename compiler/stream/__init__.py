@@ -1,6 +1,6 @@
 """Streams: the cached step, padding and packing, derived from the full-sequence program."""
 
-from .derive import rows, step
+from .derive import prefill, rows, step
 from .plan import StateEntry, state_plan
 
-__all__ = ["StateEntry", "rows", "state_plan", "step"]
+__all__ = ["StateEntry", "prefill", "rows", "state_plan", "step"]

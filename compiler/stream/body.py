@@ -178,7 +178,7 @@ class Body:
 
     def state_name(self, node: Node, default: str) -> str:
         """What the spec calls the value, else `default`; unique in this function."""
-        return fresh(node.origin.name or default, {s.name: s for s in self.states})
+        return fresh(node.origin.name or default, {s.name: s for s in (*self.old.states, *self.states)})
 
 
 def fresh(name: str, taken: Iterable[str]) -> str:

@@ -33,11 +33,6 @@ def _source(body: Body, node: Node) -> tuple[Value, ...]:
         name = node.types[0].axes[0].name
         advice = (f"write `position({name})`",)
         raise WeftError(errors.no_streaming_rule(span_of(node), "index", name, advice, context(body)))
-    if node.op == "state":
-        state = next(s for s in body.old.states if s.name == node["name"])
-        value = body.copy(node)
-        body.states.append(replace(state, update=value))
-        return (value,)
     return (body.copy(node),)
 
 
@@ -122,6 +117,7 @@ class Derivation:
         for node in old.graph.nodes():
             if node.id in live and node.op != "input":
                 body.new.update(zip(node.values, self._apply(body, node), strict=True))
+        body.states += [replace(state, update=body.new[state.update]) for state in old.states]
         outputs = zip(old.graph.outputs, old.output_types, strict=True)
         body.graph.outputs = tuple(body.canonical(body.new[v], type) for v, type in outputs)
         function = replace(old, graph=body.graph, inputs=tuple(body.inputs), states=tuple(body.states))

@@ -1,4 +1,4 @@
-"""The two questions a user asks: the cached step of a module, and its form for rows that differ."""
+"""What a user asks for: the cached step of a module, and its form for rows that differ."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..ir.module import Function, Module
 from ..ir.order import reachable
 from ..passes.inference import drop_penalties
 from .body import fresh
+from .constants import computing_constants, reading_constants
 from .derivation import Derivation, Key
 from .facts import NOTHING
 from .forms import Form
@@ -23,11 +24,24 @@ def step(module: Module, rows: bool = False) -> Module:
     Without `rows` every row has the same number of past tokens (ambient `past`), and a history that is only looked at
     through a window is kept in a ring. With `rows` they may differ: padding may stand before or after a row's
     tokens, which stand together in each step (ambients `positions`, `valid`, `history_positions`, `history_valid`).
-    Penalties and dropout are dropped. Raises WeftError (E05xx) for a program that sees the future.
+    What does not depend on the stream is read from states of kind constant, which `prefill` computes. Penalties and
+    dropout are dropped. Raises WeftError (E05xx) for a program that sees the future.
     """
+    return _derive(reading_constants(_streaming(module)), Form(step=True, rows=rows))
+
+
+def prefill(module: Module, rows: bool = False) -> Module:
+    """The step that comes first: it takes all inputs, and computes what later steps read as constants (rule R8).
+
+    A model whose only inputs are streamed needs none: its first step is like every other.
+    """
+    return _derive(computing_constants(_streaming(module)), Form(step=True, rows=rows))
+
+
+def _streaming(module: Module) -> Module:
     if module.stream is None:
         raise WeftError(errors.no_stream(module.main.origin.first_span(), module.name))
-    return _derive(drop_penalties(module), Form(step=True, rows=rows))
+    return drop_penalties(module)
 
 
 def rows(module: Module) -> Module:

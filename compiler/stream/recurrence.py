@@ -99,7 +99,7 @@ def _widened(type: TensorType, axes: tuple[Axis, ...]) -> TensorType:
 def _carried(body: Body, node: Node, i: int, start: Value) -> Value:
     """The state read from the step before; before the first token it is what the spec starts from."""
     old = body.derivation.module.functions[node["body"]]
-    name = fresh(old.inputs[i][0], {s.name: s for s in body.states})
+    name = fresh(old.inputs[i][0], {s.name: s for s in (*body.old.states, *body.states)})
     type = body.type(start)
     before = body.add("state", name=name, type=type, origin=node.origin)
     number = _number(body.old.graph, node.operands[i])

@@ -13,6 +13,7 @@ from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.ir.verify import verify
 from weft.compiler.stream import rows, step
+from weft.lang.diagnostics import WeftError
 from weft.lang.program import load_source
 from weft.lang.source import Source
 
@@ -43,7 +44,10 @@ use recurrent: TimeMix, TokenShift
 
 def compiled(text: str, name: str = "Demo") -> Module:
     """A model of a spec text as a verified module."""
-    module = weft.compile(load_source(Source("demo.llm", text)), name)
+    program = load_source(Source("demo.llm", text))
+    if program.diagnostics:
+        raise WeftError(program.diagnostics)
+    module = weft.compile(program, name)
     verify(module)
     return module
 

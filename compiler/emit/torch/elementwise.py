@@ -21,6 +21,7 @@ INFIX = {
     "eq": ("==", Level.COMPARE), "ne": ("!=", Level.COMPARE), "lt": ("<", Level.COMPARE), "le": ("<=", Level.COMPARE),
     "gt": (">", Level.COMPARE), "ge": (">=", Level.COMPARE),
 }
+NEUTRAL = {"add": 0, "sub": 0, "mul": 1}
 PREFIX = {"neg": "-", "not": "~"}
 # Operations that keep whole numbers whole: an int64 tensor that means a real number may pass through them.
 EXACT = frozenset(("add", "sub", "mul", "neg", "abs"))
@@ -34,7 +35,26 @@ def elementwise(writer: Writer, node: Node) -> Expr:
     operands = [writer.values[v] for v in node.operands]
     if all(e.number is not None for e in operands):
         return _folded(node, operands)
+    kept = _neutral(node, operands)
+    if kept is not None:
+        return kept
     return writer.fit(lambda: _render(writer, node), node.operands)
+
+
+def _neutral(node: Node, operands: list[Expr]) -> Expr | None:
+    """The operand that is the result, where a number does nothing: x + 0, x * 1, x & True, where(True, x, y)."""
+    numbers = [e.number for e in operands]
+    if node.op == "where":
+        return None if numbers[0] is None else operands[1 if numbers[0] else 2]
+    if node.op in ("and", "or"):
+        for i, number in enumerate(numbers):
+            if number is not None:
+                return operands[1 - i] if number is (node.op == "and") else operands[i]
+    if node.op in NEUTRAL:
+        for i, number in enumerate(numbers):
+            if number is not None and number == NEUTRAL[node.op] and (i == 1 or node.op in ("add", "mul")):
+                return operands[1 - i]
+    return None
 
 
 def _folded(node: Node, operands: list[Expr]) -> Expr:
@@ -61,21 +81,21 @@ def _precise(writer: Writer, node: Node, operands: list[Expr]) -> tuple[list[Exp
     """The operands with the casts they need, and the precision of the result."""
     if node.types[0].dtype != "real":
         return operands, Precision.WHOLE
+    if node.op == "pow":
+        operands = [writer.real(operands[0]), operands[1]]
     tensors = [e for e in operands if e.number is None and e.precision is not Precision.WHOLE]
-    strong = [e for e in tensors if e.axes] or tensors
-    kinds = {e.precision for e in strong}
+    kinds = {e.precision for e in tensors if e.axes} or {e.precision for e in tensors}
     numbers = any(isinstance(e.number, float) for e in operands)
     if kinds == {Precision.COUNT}:
-        if node.op in PROMOTING or (numbers and node.op in EXACT):
-            return operands, Precision.WIDE
-        if node.op in EXACT:
+        if node.op in EXACT and not numbers:
             return operands, Precision.COUNT
-    if Precision.COUNT in {e.precision for e in tensors} and not kinds <= {Precision.COUNT, Precision.WIDE}:
+        if node.op not in EXACT and node.op not in PROMOTING:
+            operands = [writer.real(e) for e in operands]
+        return operands, Precision.WIDE
+    if Precision.COUNT in kinds and not kinds <= {Precision.COUNT, Precision.WIDE}:
         operands = [writer.real(e) for e in operands]
         return operands, Precision.WIDE
-    if node.op not in EXACT and node.op not in PROMOTING:
-        operands = [writer.real(e) for e in operands]
-    return operands, max((max(k, Precision.WIDE) if k is Precision.COUNT else k for k in kinds), default=Precision.WIDE)
+    return operands, max(kinds, default=Precision.WIDE)
 
 
 def _text(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]:
@@ -139,5 +159,3 @@ def cast(writer: Writer, node: Node) -> Expr:
         return replace(expr.with_text(f"{expr.at(Level.ATOM)}.long()"), precision=Precision.WHOLE)
     counted = replace(expr, precision=Precision.COUNT)
     return counted if before == "int" else writer.real(counted)
-
-

@@ -104,13 +104,7 @@ class Writer:
         return tuple(self.values[v] for v in self.graph.outputs)
 
     def write_states(self) -> None:
-        """The new states, after everything that reads the old ones."""
-        if not self.function.states:
-            return
-        alone = len(self.function.states) == 1
-        for value in (*self.graph.outputs, *(() if alone else (s.update for s in self.function.states))):
-            if "states[" in self.values[value].text:
-                self.assign(value)
+        """The new states, after everything that reads the old ones (those have variables)."""
         for state in self.function.states:
             update = self.shaped(state.update)
             update = layout.ordered(update, state.type.names)
@@ -295,5 +289,5 @@ class Writer:
 
 DEFAULT_NAMES = {
     "take": "rows", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
-    "sum": "total", "mean": "mean", "max": "largest", "state": "past", "append": "history", "argmax": "best", "stack": "pair",
+    "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best", "stack": "pair",
 }

@@ -1,0 +1,89 @@
+"""Writes the picture of a model as one HTML page with the spec beside it: no network, no other file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from html import escape
+from importlib import resources
+from typing import Any
+
+from ...lang.source import Source, Span
+from ..ir.module import Module
+from ..quantities import count
+from .layout import Placed, layout
+from .listing import listing, shown_path
+from .picture import Item
+from .scene import scene, states_of
+from .svg import axis_sizes, document
+
+
+def to_html(module: Module) -> str:
+    """The model as a self-contained page: hovering shows details, a click shows the lines of the spec.
+
+    The same module always gives the same text. Raises WeftError when the model has a stream but no decoder.
+    """
+    placed = layout(scene(module, states_of(module)))
+    subtitle = f"{count(module.parameter_count())} parameters"
+    picture = document(placed, module.name, subtitle, axis_sizes(placed))
+    items = list(_items(placed))
+    sources = _sources(module, items)
+    number = {source.path: i for i, source in enumerate(sources)}
+    data = {item.key: _described(item, number) for item in items}
+    title = escape(module.name)
+    tabs = "".join(f'<button data-file="{i}">{escape(shown_path(s))}</button>' for i, s in enumerate(sources))
+    files = "".join(f'<pre class="file" data-file="{i}">{listing(s)}</pre>' for i, s in enumerate(sources))
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{_asset("page.css")}</style>\n</head>\n<body>\n'
+        f'<main>\n<section id="figure">\n{picture}</section>\n'
+        f'<nav id="zoom"><button data-zoom="-1" title="smaller">−</button><button data-zoom="0" title="fit">fit</button>'
+        f'<button data-zoom="1" title="larger">+</button></nav>\n</main>\n'
+        f'<aside>\n<section id="facts"><p class="hint">Hover a box for what it is; click it for its lines in the spec.</p></section>\n'
+        f'<nav id="files">{tabs}</nav>\n<section id="source">{files}</section>\n</aside>\n<div id="tip" hidden></div>\n'
+        f'<script type="application/json" id="data">{_json(data)}</script>\n<script>\n{_asset("page.js")}</script>\n</body>\n</html>\n'
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _items(placed: Placed) -> Iterator[Item]:
+    for box in placed.boxes:
+        yield box.item
+        if box.inner:
+            yield from _items(box.inner)
+
+
+def _sources(module: Module, items: list[Item]) -> list[Source]:
+    """Every file that an item points to; the file that declares the model first."""
+    own = module.main.origin.first_span()
+    spans = [own, *(span for item in items for span in (item.used, item.defined))]
+    unique = {span.source.path: span.source for span in reversed(spans) if span}
+    return [unique[path] for path in dict.fromkeys(span.source.path for span in spans if span)]
+
+
+def _described(item: Item, number: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "title": item.title,
+        "note": item.note,
+        "facts": item.facts,
+        "used": _place(item.used, number),
+        "defined": _place(item.defined, number),
+    }
+
+
+def _place(span: Span | None, number: Mapping[str, int]) -> dict[str, Any] | None:
+    """Where a span stands: its file, and lines and columns from 0."""
+    if span is None:
+        return None
+    (line, column), (last, end) = span.source.location(span.start), span.source.location(span.end)
+    return {"file": number[span.source.path], "line": line - 1, "column": column - 1, "last": last - 1, "end": end - 1}
+
+
+def _json(data: object) -> str:
+    """JSON that cannot end the script it stands in."""
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")

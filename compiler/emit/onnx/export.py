@@ -1,0 +1,173 @@
+"""An export folder: model.onnx, its weights written one tensor at a time, the manifest and the tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....lang import errors
+from ....lang.diagnostics import WeftError
+from ...ir.module import Module
+from ..reference import initial_states
+from .build import DATA_FILE, Built, Slot, build
+from .manifest import MANIFEST, MODEL_FILE, STATES_FILE, TOKENIZER_FILE, manifest
+
+Array = NDArray[Any]
+# Parameter path -> an array, or what reads one when it is needed; or a safetensors file.
+Weights = Mapping[str, Array | Callable[[], Array]] | str | os.PathLike[str]
+
+
+def to_onnx(
+    module: Module,
+    weights: Weights,
+    folder: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a module as an ONNX model with standard operators only; returns the folder.
+
+    `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). `weights` maps parameter
+    paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The folder
+    appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest (`context`
+    is the number of tokens that the model was made for). The same module and weights give the same bytes.
+
+    Raises WeftError: E0930 for what has no ONNX form, E0931 for weights that do not fit, E0932 for a folder that holds
+    something else.
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
+        raise WeftError(errors.folder_in_use(str(target)))
+    built = build(module)
+    read = _reader(weights)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        files = {MODEL_FILE: _write(made / MODEL_FILE, built.model.SerializeToString(deterministic=True))}
+        files[DATA_FILE] = _write_data(made / DATA_FILE, built, read)
+        if starts := _computed_starts(built, read):
+            from safetensors.numpy import save
+
+            files[STATES_FILE] = _write(made / STATES_FILE, save(starts))
+        if tokenizer is not None:
+            files[TOKENIZER_FILE] = _write(made / TOKENIZER_FILE, Path(tokenizer).read_bytes())
+        text = json.dumps(manifest(built, files, metadata or {}), indent=2, ensure_ascii=False, sort_keys=False)
+        _write(made / MANIFEST, (text + "\n").encode())
+        made.chmod(0o755)
+        _put(made, target)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return target
+
+
+def _put(made: Path, target: Path) -> None:
+    """Move a finished folder to its place; what stood there goes only when the new one stands."""
+    if not target.exists():
+        made.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / "old"
+    target.rename(old)
+    made.rename(target)
+    shutil.rmtree(old.parent)
+
+
+def _write(path: Path, content: bytes) -> dict[str, Any]:
+    path.write_bytes(content)
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _write_data(path: Path, built: Built, read: Callable[[str], Array]) -> dict[str, Any]:
+    digest, end = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for slot in built.slots:
+            _append(file, digest, bytes(slot.offset - end))
+            _append(file, digest, memoryview(_stored(slot, read(slot.path))).cast("B"))
+            end = slot.offset + slot.length
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": end, "sha256": digest.hexdigest()}
+
+
+def _append(file: BinaryIO, digest: Any, content: bytes | memoryview) -> None:
+    file.write(content)
+    digest.update(content)
+
+
+def _stored(slot: Slot, array: Array) -> Array:
+    """The values in the order in which the model stores them."""
+    if tuple(array.shape) != slot.stored.parameter.shape:
+        wanted = slot.stored.parameter.shape
+        raise WeftError(errors.weight_does_not_fit(slot.path, f"its shape is {tuple(array.shape)}, not {wanted}"))
+    order = [i for group in slot.stored.dimensions for i in group]
+    stored = np.ascontiguousarray(np.transpose(array, order), dtype="<f4")
+    if not np.all(np.isfinite(stored)):
+        raise WeftError(errors.weight_does_not_fit(slot.path, "it holds values that are not finite in float32"))
+    return stored.reshape(-1)
+
+
+def _reader(weights: Weights) -> Callable[[str], Array]:
+    if isinstance(weights, str | os.PathLike):
+        return _safetensors(Path(weights))
+
+    def read(path: str) -> Array:
+        if path not in weights:
+            raise WeftError(errors.weight_does_not_fit(path, "it is missing"))
+        found = weights[path]
+        return np.asarray(found() if callable(found) else found)
+
+    return read
+
+
+def _safetensors(file: Path) -> Callable[[str], Array]:
+    import torch
+    from safetensors import safe_open
+
+    def read(path: str) -> Array:
+        with safe_open(file, "pt") as tensors:
+            if path not in tensors.keys():  # noqa: SIM118
+                raise WeftError(errors.weight_does_not_fit(path, f"it is missing in `{file.name}`"))
+            array: Array = tensors.get_tensor(path).to(torch.float32).numpy()
+            return array
+
+    return read
+
+
+class _Reading(Mapping[str, Array]):
+    """Weights by path, each read when it is asked for."""
+
+    def __init__(self, read: Callable[[str], Array], paths: tuple[str, ...]) -> None:
+        self.read, self.paths = read, paths
+
+    def __getitem__(self, path: str) -> Array:
+        return self.read(path)
+
+    def __iter__(self) -> Any:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def _computed_starts(built: Built, read: Callable[[str], Array]) -> dict[str, Array]:
+    """First values of the states that do not start at one number, for a batch of 1, as the model stores them."""
+    wanted = {path: entry for path, entry in built.states.items() if isinstance(entry[0].state.initial, str)}
+    if not wanted:
+        return {}
+    weights = _Reading(read, tuple(name for name, _ in built.module.parameters()))
+    found = initial_states(built.module, weights, {built.module.batch: 1})
+    starts = {}
+    for path, (stored, port, _) in wanted.items():
+        array = found[".".join(map(str, path))]
+        order = [i for group in stored.dimensions for i in group]
+        starts[port.name] = np.ascontiguousarray(np.transpose(array, order), dtype="<f4")
+    return starts

@@ -1,0 +1,375 @@
+"""Every primitive that is not elementwise, as PyTorch: one function per primitive, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ....lang import errors
+from ....lang.axes import Axis
+from ....lang.diagnostics import WeftError
+from ...ir.graph import Node, Value
+from ...ir.ops import ELEMENTWISE_NAMES
+from . import layout
+from .control import call, repeat, scan
+from .dot import dot
+from .elementwise import cast, elementwise
+from .noise import dropout
+from .text import Expr, Level, Precision, literal
+from .writer import Writer
+
+Render = Callable[[], Expr]
+
+
+def emit(writer: Writer, node: Node) -> None:
+    """Write one node into its function. Raises WeftError for an operation that has no source."""
+    if node.op in ELEMENTWISE_NAMES:
+        writer.settle(node.values[0], elementwise(writer, node))
+    elif node.op in SINGLE:
+        writer.settle(node.values[0], SINGLE[node.op](writer, node))
+    elif node.op in SEVERAL:
+        SEVERAL[node.op](writer, node)
+    else:
+        raise WeftError(errors.not_in_torch(f"the operation `{node.op}`", "it has no source", node.origin.first_span()))
+
+
+def _dim(expr: Expr, name: str) -> int:
+    """The position of an axis; the last one is -1."""
+    at = expr.names.index(name)
+    return -1 if at == len(expr.axes) - 1 else at
+
+
+def _method(expr: Expr, text: str, axes: tuple[Axis, ...] | None = None) -> Expr:
+    """A method of a tensor: `.name(..)`."""
+    return replace(expr.with_text(f"{expr.at(Level.ATOM)}{text}"), axes=expr.axes if axes is None else axes)
+
+
+def _subscript(expr: Expr, name: str, entry: str) -> str:
+    return f"[{layout.shortest([entry if n == name else ':' for n in expr.names])}]"
+
+
+def _swapped(expr: Expr, name: str, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """The axes with one replaced by others."""
+    at = expr.names.index(name)
+    return (*expr.axes[:at], *axes, *expr.axes[at + 1 :])
+
+
+def _one(make: Callable[[Writer, Node, Expr], Expr]) -> Callable[[Writer, Node], Expr]:
+    """A primitive of one operand that must have all its axes."""
+
+    def run(writer: Writer, node: Node) -> Expr:
+        return writer.fit(lambda: make(writer, node, writer.shaped(node.operands[0])), node.operands)
+
+    return run
+
+
+# ------------------------------------------------------------------ sources
+
+
+def _const(writer: Writer, node: Node) -> Expr:
+    return literal(node["value"])
+
+
+def _param(writer: Writer, node: Node) -> Expr:
+    return Expr(f"self.{node['name']}", Level.ATOM, node.types[0].axes, Precision.PARAMETER)
+
+
+def _state(writer: Writer, node: Node) -> Expr:
+    kind = next(s.kind for s in writer.function.states if s.name == node["name"])
+    precision = Precision.WIDE if kind == "carry" else Precision.COMPUTE
+    if node.types[0].dtype != "real":
+        precision = Precision.WHOLE
+    writer.scope.method.stateful = True
+    expr = Expr(f"states[{writer.key(node['name'])}]", Level.ATOM, node.types[0].axes, precision)
+    name = writer.scope.names.take(f"past_{node['name']}", "past_state")
+    writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
+    writer.scope.shaped.append((name, expr.axes))
+    return expr.with_text(name)
+
+
+def _ambient(writer: Writer, node: Node) -> Expr:
+    return Expr(writer.ambient(node["name"]), Level.ATOM, node.types[0].axes, Precision.WHOLE)
+
+
+def _arange(writer: Writer, node: Node) -> Expr:
+    axis = node["axis"]
+    return Expr(f"torch.arange({writer.size(axis)}{writer.on_device()})", Level.ATOM, (axis,), Precision.WHOLE)
+
+
+# ------------------------------------------------------------------ reductions
+
+
+def _reduction(method: str) -> Callable[[Writer, Node], Expr]:
+    def make(writer: Writer, node: Node, expr: Expr) -> Expr:
+        over = node["over"]
+        if method == "mean":
+            expr = writer.real(expr)
+            if expr.precision is Precision.WHOLE:
+                expr = writer.real(replace(expr, precision=Precision.COUNT))
+        if not over:
+            return expr
+        axes = tuple(a for a in expr.axes if a.name not in over)
+        if not axes:
+            return _method(expr, f".{method}()", ())
+        dims = sorted(expr.names.index(n) for n in over)
+        if dims == list(range(len(expr.axes) - len(dims), len(expr.axes))):
+            dims = [d - len(expr.axes) for d in dims]
+        shown = str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"
+        return _method(expr, f".{method}(dim={shown})", axes)
+
+    return _one(make)
+
+
+@_one
+def _argmax(writer: Writer, node: Node, expr: Expr) -> Expr:
+    (name,) = node["over"]
+    axes = tuple(a for a in expr.axes if a.name != name)
+    return replace(_method(expr, f".argmax(dim={_dim(expr, name)})", axes), precision=Precision.WHOLE)
+
+
+def _softmax(writer: Writer, node: Node) -> Expr:
+    over = node["over"]
+
+    def render() -> Expr:
+        scores = writer.real(writer.values[node.operands[0]])
+        if over not in scores.names:
+            scores = writer.real(writer.shaped(node.operands[0]))
+        mask = writer.values[node.operands[1]] if len(node.operands) == 2 else literal(True)
+        if mask.number is True:
+            return Expr(f"torch.softmax({scores.text}, dim={_dim(scores, over)})", Level.ATOM, scores.axes, scores.precision)
+        if mask.number is not None:
+            mask = writer.shaped(node.operands[1])
+        target = layout.merged((scores.axes, mask.axes), (*scores.names, *node.types[0].names))
+        names = [a.name for a in target]
+        wide = layout.aligned(scores, names)
+        if len(scores.axes) < len(target):
+            lengths = ", ".join("-1" if n in scores.names else writer.size(a) for n, a in zip(names, target, strict=True))
+            wide = wide.with_text(f"{wide.at(Level.ATOM)}.expand({lengths})")
+        helper = writer.emission.helper("masked_softmax")
+        result = replace(scores, axes=target)
+        text = f"{helper}({wide.text}, {layout.aligned(mask, names).text}, dim={_dim(result, over)})"
+        return result.with_text(text)
+
+    return writer.fit(render, node.operands)
+
+
+@_one
+def _top(writer: Writer, node: Node, expr: Expr) -> Expr:
+    helper = writer.emission.helper("largest")
+    count = writer.emission.blanks.mark(node["count"], "count", ("count",))
+    text = f"{helper}({expr.text}, {count}, dim={_dim(expr, node['over'])})"
+    return replace(expr.with_text(text), precision=Precision.WHOLE)
+
+
+# ------------------------------------------------------------------ gather
+
+
+def _take(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        table, ids = writer.shaped(node.operands[0]), writer.shaped(node.operands[1])
+        table = writer.real(table)
+        axis = node["axis"]
+        rest = tuple(a for a in table.axes if a.name != axis)
+        if not _in_range(writer, node.operands[1]):
+            last = writer.size(writer.type(node.operands[0]).axis(axis))
+            ids = ids.with_text(f"{ids.at(Level.ATOM)}.clamp(0, {last} - 1)")
+        if not any(a.name in ids.names for a in rest):
+            result = replace(table, axes=(*ids.axes, *rest))
+            if table.names[0] == axis and len(table.axes) == 2 and ids.axes:
+                return result.with_text(f"F.embedding({ids.text}, {table.text})")
+            if table.names[0] != axis:
+                table = layout.ordered(table, (axis, *(a.name for a in rest)))
+            return result.with_text(f"{table.at(Level.ATOM)}[{ids.text}]")
+        target = (*ids.axes, *(a for a in rest if a.name not in ids.names))
+        names = [a.name for a in target]
+        table = layout.aligned(table, (*names, axis))
+        ids = layout.aligned(ids, names)
+        text = f"torch.take_along_dim({table.text}, {ids.at(Level.ATOM)}[..., None], dim=-1)[..., 0]"
+        return replace(table.with_text(text), axes=target)
+
+    return writer.fit(render, node.operands)
+
+
+def _in_range(writer: Writer, value: Value) -> bool:
+    """Whether indices are as they came: tokens, positions, what was the largest. Out of range they are an error, as
+    everywhere in PyTorch; indices that were computed are clamped to the table, as the program says."""
+    node = writer.graph[value]
+    while node.op in ("rename", "expand"):
+        node = writer.graph[node.operands[0]]
+    return node.op in ("input", "position", "index", "ambient", "argmax")
+
+
+# ------------------------------------------------------------------ changes of shape
+
+
+def _rename(writer: Writer, node: Node) -> Expr:
+    expr = writer.values[node.operands[0]]
+    axes = tuple(node["to"] if a.name == node["axis"] else a for a in expr.axes)
+    return replace(expr, axes=axes)
+
+
+def _expand(writer: Writer, node: Node) -> Expr:
+    return writer.values[node.operands[0]]
+
+
+def _split(writer: Writer, node: Node) -> None:
+    """Into named axes; parts that are all selected by number are taken apart at once."""
+
+    def whole() -> Expr:
+        expr = writer.shaped(node.operands[0])
+        lengths = ", ".join(map(writer.size, node["into"]))
+        dim = _dim(expr, node["axis"])
+        return _method(expr, f".unflatten({dim}, ({lengths}))", _swapped(expr, node["axis"], node["into"]))
+
+    selects = _selects(writer, node)
+    if selects is None:
+        writer.settle(node.values[0], writer.fit(whole, node.operands))
+        return
+    name, parts = selects
+    if name == node["into"][0].name and len(node["into"]) == 2:
+        expr = writer.shaped(node.operands[0])
+        dim = _dim(expr, node["axis"])
+        axes = _swapped(expr, node["axis"], node["into"][1:])
+        text = f"{expr.at(Level.ATOM)}.chunk({len(parts)}, dim={dim})"
+    else:
+        expr = whole()
+        axes = tuple(a for a in expr.axes if a.name != name)
+        text = f"{expr.text}.unbind({_dim(expr, name)})"
+    names = []
+    for part in parts:
+        wanted = writer.graph[part].origin.name if part is not None else ""
+        names.append(writer.scope.names.take(wanted or "part") if part is not None else "_")
+    writer.scope.line(f"{', '.join(names)} = {text}", (axes,))
+    for part, variable in zip(parts, names, strict=True):
+        if part is not None:
+            writer.values[part] = replace(expr.with_text(variable), axes=axes)
+
+
+def _selects(writer: Writer, node: Node) -> tuple[str, list[Value | None]] | None:
+    """The axis and the node that selects each of its entries, if a split is only used by such nodes."""
+    users = [writer.graph[u] for u, _ in writer.graph.users(node.values[0])]
+    users = [u for u in users if u.values[0] in writer.uses]
+    axes = {u["axis"] for u in users if u.op == "select"}
+    if len(axes) != 1 or any(u.op != "select" for u in users) or node.values[0] in writer.graph.outputs:
+        return None
+    (name,) = axes
+    axis = next((a for a in node["into"] if a.name == name), None)
+    if axis is None or not axis.size.is_constant or axis.size.value > 8:
+        return None
+    parts: list[Value | None] = [None] * axis.size.value
+    for user in users:
+        parts[user["at"]] = user.values[0]
+    return name, parts
+
+
+def _select(writer: Writer, node: Node) -> Expr:
+    if node.values[0] in writer.values:  # written together with its split
+        return writer.values[node.values[0]]
+
+    def render() -> Expr:
+        expr = writer.values[node.operands[0]]
+        if node["axis"] not in expr.names:
+            return expr
+        return _method(expr, _subscript(expr, node["axis"], str(node["at"])), _swapped(expr, node["axis"], ()))
+
+    return writer.fit(render, node.operands)
+
+
+@_one
+def _merge(writer: Writer, node: Node, expr: Expr) -> Expr:
+    merged = node["axes"]
+    order = [m for n in expr.names for m in (merged if n == merged[0] else () if n in merged else (n,))]
+    expr = layout.ordered(expr, order)
+    at = expr.names.index(merged[0])
+    axes = (*expr.axes[:at], node["into"], *expr.axes[at + len(merged) :])
+    if len(merged) == 1:
+        return replace(expr, axes=axes)
+    return _method(expr, f".flatten({at}, {at + len(merged) - 1})", axes)
+
+
+@_one
+def _slice(writer: Writer, node: Node, expr: Expr) -> Expr:
+    start, size = node["start"], node["to"].size
+    if size.is_constant:
+        entry = f"{start or ''}:{start + size.value}"
+    else:
+        entry = f"{start or ''}:{f'{start} + ' if start else ''}{writer.size(node['to'])}"
+    return _method(expr, _subscript(expr, node["axis"], entry), _swapped(expr, node["axis"], (node["to"],)))
+
+
+def _joined(function: str, along: Callable[[Node], str]) -> Callable[[Writer, Node], Expr]:
+    """`cat` of tensors whose other axes agree."""
+
+    def run(writer: Writer, node: Node) -> Expr:
+        def render() -> Expr:
+            parts = _agreeing(writer, node.operands, along(node))
+            precision = max(e.precision for e in parts)
+            text = f"torch.{function}(({', '.join(e.text for e in parts)}), dim={_dim(parts[0], along(node))})"
+            axes = _swapped(parts[0], along(node), (node["to"],))
+            return Expr(text, Level.ATOM, axes, precision)
+
+        return writer.fit(render, node.operands)
+
+    return run
+
+
+def _agreeing(writer: Writer, values: Sequence[Value], along: str = "") -> list[Expr]:
+    """Tensors with the same axes in the same order; those that none of them has are left out."""
+    parts = [writer.values[v] for v in values]
+    sets = {frozenset(e.names) for e in parts}
+    if len(sets) > 1 or any(e.number is not None for e in parts) or (along and along not in parts[0].names):
+        parts = [writer.shaped(v) for v in values]
+    return [layout.ordered(writer.real(e), parts[0].names) for e in parts]
+
+
+def _stack(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        parts = _agreeing(writer, node.operands)
+        precision = max(e.precision for e in parts)
+        text = f"torch.stack(({', '.join(e.text for e in parts)}{',' if len(parts) == 1 else ''}), dim=-1)"
+        return Expr(text, Level.ATOM, (*parts[0].axes, node["axis"]), precision)
+
+    return writer.fit(render, node.operands)
+
+
+# ------------------------------------------------------------------ time
+
+
+def _shift(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        expr, by = writer.shaped(node.operands[0]), node["by"]
+        cut = _subscript(expr, node["axis"], f":-{by}")
+        if len(node.operands) == 2:
+            before = layout.ordered(writer.shaped(node.operands[1]), expr.names)
+            text = f"torch.cat(({before.text}, {expr.text}), dim={_dim(expr, node['axis'])}){cut}"
+        else:
+            after = len(expr.axes) - 1 - expr.names.index(node["axis"])
+            text = f"F.pad({expr.text}, ({'0, 0, ' * after}{by}, 0)){cut}"
+        return expr.with_text(text)
+
+    return writer.fit(render, node.operands)
+
+
+@_one
+def _cumsum(writer: Writer, node: Node, expr: Expr) -> Expr:
+    return _method(expr, f".cumsum(dim={_dim(expr, node['axis'])})")
+
+
+@_one
+def _last(writer: Writer, node: Node, expr: Expr) -> Expr:
+    size = node["to"].size
+    entry = f"-{size.value}:" if size.is_constant and size.value else f"-{writer.length(size, node['axis']).at(Level.SIGN)}:"
+    if size.is_constant and not size.value:
+        entry = ":0"
+    return _method(expr, _subscript(expr, node["axis"], entry), _swapped(expr, node["axis"], (node["to"],)))
+
+
+SINGLE: Mapping[str, Callable[[Writer, Node], Expr]] = {
+    "const": _const, "param": _param, "state": _state, "ambient": _ambient, "index": _arange, "position": _arange,
+    "dot": dot, "sum": _reduction("sum"), "mean": _reduction("mean"), "max": _reduction("amax"), "min": _reduction("amin"),
+    "argmax": _argmax, "softmax": _softmax, "top": _top, "take": _take, "rename": _rename, "expand": _expand,
+    "select": _select, "merge": _merge, "slice": _slice, "concat": _joined("cat", lambda n: n["axis"]), "stack": _stack,
+    "cast": cast, "dropout": dropout, "shift": _shift, "cumsum": _cumsum, "append": _joined("cat", lambda n: n["axis"]),
+    "last": _last,
+}
+SEVERAL: Mapping[str, Callable[[Writer, Node], None]] = {"split": _split, "call": call, "repeat": repeat, "scan": scan}

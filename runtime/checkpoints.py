@@ -1,0 +1,110 @@
+"""Checkpoints that survive a crash: written beside, flushed, renamed; verified before they are trusted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from . import files
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+FORMAT = 1
+
+_NAME = re.compile(r"step-(\d{1,12})")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What was saved at a step: groups of named tensors, and values of JSON."""
+
+    step: int
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    state: Mapping[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Writes a checkpoint into `folder` and removes all but the newest `keep`.
+
+    The files, then their hashes in a manifest, are on the disk before the folder gets its name: a folder that has its
+    name is whole. Tensors are safetensors, everything else is JSON; nothing is pickled.
+    """
+    path = folder / f"step-{checkpoint.step:08d}"
+    with files.new_folder(path) as writing:
+        for group, tensors in checkpoint.tensors.items():
+            file = writing / f"{group}.safetensors"
+            safetensors.torch.save_file({k: t.detach().contiguous().cpu() for k, t in tensors.items()}, file)
+            files.flush(file)
+        (writing / STATE).write_text(json.dumps(checkpoint.state), encoding="utf-8")
+        files.flush(writing / STATE)
+        hashes = {p.name: {"sha256": files.sha256(p), "bytes": p.stat().st_size} for p in sorted(writing.iterdir())}
+        manifest = {"format": FORMAT, "step": checkpoint.step, "files": hashes}
+        (writing / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for old in found(folder)[keep:]:
+        shutil.rmtree(old)
+    return path
+
+
+def found(folder: Path) -> tuple[Path, ...]:
+    """The checkpoints in a folder, newest first, good or not."""
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), key=_step, reverse=True))
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match.group(1))
+
+
+def newest_good(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """The newest checkpoint that is whole, and why newer ones are not. WeftError when all that are there are damaged."""
+    reasons: list[str] = []
+    for path in found(folder):
+        reason = damage(path)
+        if reason is None:
+            return load(path), tuple(reasons)
+        reasons.append(f"{path.name}: {reason}")
+    if reasons:
+        raise WeftError(errors.no_good_checkpoint(str(folder), reasons))
+    return None, ()
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None when every file has the bytes that were written."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        entries = {str(k): (str(v["sha256"]), int(v["bytes"])) for k, v in manifest["files"].items()}
+        known = manifest["format"] == FORMAT and manifest["step"] == _step(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return f"its {MANIFEST} cannot be read"
+    if not known or STATE not in entries:
+        return f"its {MANIFEST} is of another kind"
+    for name, (sha256, size) in entries.items():
+        file = path / name
+        if Path(name).name != name or not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size:,} bytes instead of {size:,}"
+        if files.sha256(file) != sha256:
+            return f"{name} does not have the bytes that were written"
+    return None
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint that `damage` found whole."""
+    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    groups = [Path(name) for name in manifest["files"] if name.endswith(".safetensors")]
+    tensors = {g.stem: safetensors.torch.load_file(path / g.name) for g in groups}
+    return Checkpoint(manifest["step"], tensors, json.loads((path / STATE).read_text(encoding="utf-8")))

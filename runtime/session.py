@@ -1,0 +1,204 @@
+"""Running an export folder with ONNX Runtime: whole sequences at once, or step by step with remembered states."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import ArrayLike, NDArray
+
+from ..compiler.emit.onnx.manifest import FORMAT, MANIFEST, MODEL_FILE, STATES_FILE
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+
+Array = NDArray[Any]
+# What a model remembers between steps, by state path; the values stay on the device that runs it.
+States = Mapping[str, onnxruntime.OrtValue]
+
+
+class Session:
+    """A loaded export folder.
+
+    `manifest` is its weft.json, `device` is "cpu" or "cuda". CUDA is used where there is a GPU and a build of ONNX
+    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. Raises WeftError
+    (E0933) for a folder that is no export, or a damaged one.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, threads: int | None = None, providers: Sequence[str] | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.manifest = _manifest(self.folder)
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        chosen = list(providers) if providers is not None else _providers()
+        self._session = onnxruntime.InferenceSession(str(self.folder / MODEL_FILE), options, providers=chosen)
+        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        self._states: list[dict[str, Any]] = self.manifest["states"]
+        self._inputs: dict[str, dict[str, Any]] = {port["name"]: port for port in self.manifest["inputs"]}
+        self._output: str = self.manifest["outputs"][0]["name"]
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of logits per token."""
+        return self.manifest["vocabulary"]  # type: ignore[no-any-return]
+
+    @property
+    def context(self) -> int | None:
+        """The number of tokens that the model was made for, if the export says so."""
+        return self.manifest["context"]  # type: ignore[no-any-return]
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The exported tokenizer.json, if there is one."""
+        name = self.manifest["tokenizer"]
+        return self.folder / name if name else None
+
+    def logits(self, tokens: ArrayLike, attention_mask: ArrayLike | None = None) -> Array:
+        """Logits [B, T, V] of whole rows of tokens [B, T].
+
+        `attention_mask` [B, T] is 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing.
+        """
+        ids = self._tokens(tokens)
+        mask = np.ones_like(ids) if attention_mask is None else self._like("attention_mask", attention_mask, ids.shape)
+        positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+        return self.step(ids, self.start(len(ids)), mask, positions)[0]
+
+    def start(self, batch: int = 1) -> States:
+        """The states before the first token, for a number of rows."""
+        computed: dict[str, Array] = {}
+        if any(s["initial"] is None for s in self._states):
+            from safetensors.numpy import load_file
+
+            computed = load_file(self.folder / STATES_FILE)
+        states = {}
+        for state in self._states:
+            shape = [batch if n == "batch" else n if isinstance(n, int) else 0 for n in state["shape"]]
+            if state["initial"] is None:
+                value = np.broadcast_to(computed[state["input"]], shape)
+            else:
+                value = np.full(shape, state["initial"], state["dtype"])
+            states[state["path"]] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
+        return states
+
+    def step(
+        self,
+        tokens: ArrayLike,
+        states: States,
+        attention_mask: ArrayLike | None = None,
+        positions: ArrayLike | None = None,
+    ) -> tuple[Array, States]:
+        """Logits [B, C, V] of C more tokens per row [B, C], and the states after them. The given states stay as they are.
+
+        `attention_mask` [B, P + C] covers the tokens so far and the new ones, `positions` [B, C] counts the tokens of
+        each row without its padding. Both may be left out while no row has padding and the model has a cache whose
+        length says how many tokens there were.
+        """
+        ids = self._tokens(tokens)
+        if attention_mask is None:
+            attention_mask = np.ones((ids.shape[0], self._past(states) + ids.shape[1]), np.int64)
+        mask = self._like("attention_mask", attention_mask, (ids.shape[0], None))
+        if mask.shape[1] < ids.shape[1]:
+            raise WeftError(errors.session_input("attention_mask", "it must cover the tokens of this step"))
+        if positions is None:
+            positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, mask.shape[1] - ids.shape[1] :]
+        given = {"attention_mask": mask, "position_ids": self._like("position_ids", positions, ids.shape)}
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("input_ids", ids)
+        for name, array in given.items():
+            if name in self._inputs:
+                binding.bind_cpu_input(name, array)
+        for state in self._states:
+            binding.bind_ortvalue_input(state["input"], states[state["path"]])
+        binding.bind_output(self._output, "cpu")
+        for state in self._states:
+            binding.bind_output(state["output"], self.device)
+        self._session.run_with_iobinding(binding)
+        logits, *after = binding.get_outputs()
+        return logits.numpy(), {s["path"]: value for s, value in zip(self._states, after, strict=True)}
+
+    def reorder(self, states: States, rows: ArrayLike) -> States:
+        """The states of some rows, in a new order (a row may occur more than once)."""
+        wanted = np.asarray(rows)
+        result = {}
+        for state in self._states:
+            axis = state["shape"].index("batch")
+            value = np.ascontiguousarray(np.take(states[state["path"]].numpy(), wanted, axis=axis))
+            result[state["path"]] = onnxruntime.OrtValue.ortvalue_from_numpy(value)
+        return result
+
+    # ------------------------------------------------------------------ checks
+
+    def _tokens(self, tokens: ArrayLike) -> Array:
+        ids = np.ascontiguousarray(tokens, np.int64)
+        if ids.ndim != 2 or 0 in ids.shape:
+            raise WeftError(errors.session_input("tokens", f"its shape is {list(ids.shape)}, not [rows, tokens]"))
+        return ids
+
+    def _like(self, name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> Array:
+        array = np.ascontiguousarray(values, np.int64)
+        if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
+            wanted = ", ".join("any length" if n is None else str(n) for n in shape)
+            raise WeftError(errors.session_input(name, f"its shape is {list(array.shape)}, not [{wanted}]"))
+        return array
+
+    def _past(self, states: States) -> int:
+        """How many tokens there were before: the length of a cache that grows with them."""
+        for state in self._states:
+            if state["kind"] == "grow" and state["axis"] is not None:
+                return int(states[state["path"]].shape()[state["axis"]])
+        if self._states:
+            raise WeftError(errors.session_input("attention_mask", "this model has no cache that tells how many tokens there were"))
+        return 0
+
+
+def check_files(folder: str | os.PathLike[str]) -> None:
+    """Compare every file of an export with its hash in the manifest. Raises WeftError (E0933) for one that differs."""
+    folder = Path(folder)
+    for name, entry in _manifest(folder)["files"].items():
+        with (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+                raise WeftError(errors.not_an_export(str(folder), f"`{name}` is damaged"))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder whose files are there in full length."""
+    if not (folder / MANIFEST).is_file():
+        raise WeftError(errors.not_an_export(str(folder), f"it has no `{MANIFEST}`"))
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        format, files = manifest["format"], dict(manifest["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeftError(errors.not_an_export(str(folder), f"its `{MANIFEST}` is damaged")) from error
+    if format != FORMAT:
+        raise WeftError(errors.not_an_export(str(folder), f"its format is {format}, this version reads {FORMAT}"))
+    for name, entry in files.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != entry["bytes"]:
+            raise WeftError(errors.not_an_export(str(folder), f"`{name}` is missing or cut short"))
+    return manifest
+
+
+def _providers() -> list[str]:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and _has_gpu():
+        onnxruntime.preload_dlls()
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
+
+
+def _has_gpu() -> bool:
+    """Whether the CUDA driver finds a device; ONNX Runtime alone would complain on the terminal where there is none."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
