@@ -8,33 +8,48 @@ from typing import Any
 
 from ..lang import errors, tree
 from ..lang.axes import Axis, TensorType
+from ..lang.checkpoints import check_checkpoint
 from ..lang.diagnostics import Diagnostic, Label, WeftError
+from ..lang.plans import ModelFacts, RecipePlan
 from ..lang.program import Program, Unit, name_span, word_span
+from ..lang.recipes import check_recipe
 from ..lang.sizes import Size
+from .facts import model_facts
 from .ir.module import Module
 from .lower.body import Body, Undecided
 from .lower.elaborate import Elaborator
 from .lower.expressions import Evaluator
 from .lower.instances import unmet
-from .lower.model import compile_model, deep_recursion
+from .lower.model import compile_component, compile_model, deep_recursion, model_item
 from .lower.results import TWICE
 from .lower.scope import Scope
+from .lower.templates import lower_rule
 from .lower.values import Component, FnValue, Pack
+from .stream import step
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking a program gives: the modules of its models, and everything that is wrong with it."""
+    """What checking a program gives: its models as modules, its recipes as plans, and all that is wrong with it.
+
+    A model or recipe with a mistake is missing; its findings are in `diagnostics` (warnings are there too).
+    """
 
     program: Program
     modules: dict[str, Module]
+    recipes: dict[str, RecipePlan]
     diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def failed(self) -> bool:
+        return any(d.severity == "error" for d in self.diagnostics)
 
 
 def check(program: Program) -> Checked:
     """Check every item of the main file. Findings are collected, not raised; each item is checked on its own."""
     found: list[Diagnostic] = list(program.diagnostics)
     modules: dict[str, Module] = {}
+    recipes: dict[str, RecipePlan] = {}
     broken = {d.primary.span.source.path for d in found if d.primary}
     with deep_recursion():
         for name, item in program.main.items.items():
@@ -44,15 +59,42 @@ def check(program: Program) -> Checked:
                 elif isinstance(item, tree.Block):
                     check_block(program.main, item)
                 elif isinstance(item, tree.Model | tree.DerivedModel):
-                    modules[name] = compile_model(program, name)
+                    module = compile_model(program, name)
+                    if module.stream is not None:
+                        step(module)  # refuses what sees the future
+                    modules[name] = module
+                elif isinstance(item, tree.Rule):
+                    lower_rule(program.main, item)
+                elif isinstance(item, tree.Recipe):
+                    recipes[name] = plan = check_recipe(item, _facts(program, item.model, item))
+                    found += plan.warnings
             except WeftError as error:
                 found += error.diagnostics
             except Undecided:
                 continue  # sizes without numbers cannot decide it; the models that use the item will
+        for checkpoint in program.main.checkpoints:
+            try:
+                facts = _facts(program, checkpoint.model, checkpoint)
+                if facts is not None:
+                    check_checkpoint(checkpoint, facts)
+            except WeftError as error:
+                found += error.diagnostics
     if broken and program.diagnostics:
         missing = {"E0201"}  # names that an item which did not parse would have declared
         found = [d for d in found if d in program.diagnostics or d.code not in missing]
-    return Checked(program, modules, _once(found))
+    return Checked(program, modules, recipes, _once(found))
+
+
+def _facts(program: Program, path: tuple[str, ...] | None, item: tree.Item) -> ModelFacts | None:
+    """What is known of the model that a recipe or checkpoint is for; None when it names none."""
+    if path is None:
+        return None
+    name = ".".join(path)
+    if program.main.find(name) is None:
+        raise WeftError(errors.unknown_name(name, program.models, item.span))
+    unit, declaration = model_item(program, name)
+    component = Elaborator().item(unit, declaration, name_span(declaration))
+    return model_facts(compile_component(name, component), component)
 
 
 def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:

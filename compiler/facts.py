@@ -1,56 +1,40 @@
-"""What recipes and checkpoints ask about a compiled model, as plain facts."""
+"""What recipes and checkpoints may know about a compiled model: its parts, axes and penalties, by name."""
 
 from __future__ import annotations
 
 from ..lang.plans import ModelFacts
 from .ir.module import Instance, Layers, Module
+from .lower.values import Component
 
 
-def model_facts(module: Module, parameters: tuple[str, ...] = ()) -> ModelFacts:
-    """The facts of a module; `parameters` are the names that its spec can set. The cost does not grow with the depth."""
-    instances: dict[str, str] = {}
-    weights: dict[str, tuple[tuple[str, int], ...]] = {}
-    axes: dict[str, None] = {}
-    _gather(module.root, "", instances, weights)
-    for _, type in module.main.inputs:
-        axes |= dict.fromkeys(type.names)
-    for shape in weights.values():
-        axes |= dict.fromkeys(name for name, _ in shape)
-    functions = dict.fromkeys(f.definition.rpartition(".")[2] for f in module.functions.values() if f.definition and not f.block)
-    penalties = tuple(o.removeprefix("penalty.") for o in module.main.outputs if o.startswith("penalty."))
+def model_facts(module: Module, component: Component | None = None) -> ModelFacts:
+    """The facts of a module; `component` (the model before it was compiled) adds the parameters a spec can set."""
+    instances: list[tuple[str, str]] = []
+    weights: list[tuple[str, tuple[tuple[str, int], ...]]] = []
+    _walk(module.root, "", instances, weights)
+    axes = {name for _, of in weights for name, _ in of} | {n for _, type in module.main.inputs for n in type.names}
+    last = module.main.output_types[0].axes[-1:] if module.main.output_types else ()
+    vocabulary = next((a.size.value for a in last if a.size.is_constant), None)
     return ModelFacts(
-        module.name,
-        tuple(instances.items()),
-        tuple(weights.items()),
-        tuple(axes),
-        parameters,
-        penalties,
-        tuple(functions),
-        vocabulary(module),
+        name=module.name,
+        instances=tuple(dict.fromkeys(instances)),
+        weights=tuple(dict.fromkeys(weights)),
+        axes=tuple(sorted(axes)),
+        parameters=tuple(p.name for p in component.declaration.parameters) if component else (),
+        penalties=tuple(n.removeprefix("penalty.") for n in module.main.outputs if n.startswith("penalty.")),
+        functions=tuple(dict.fromkeys(f.name.split(".")[0] for f in module.functions.values() if not f.block)),
+        vocabulary=vocabulary,
     )
 
 
-def vocabulary(module: Module) -> int | None:
-    """The number of token ids that a model knows: the length of the last axis of its first result."""
-    if not module.main.inputs or module.main.inputs[0][1].dtype != "int":
-        return None
-    last = module.main.output_types[0].axes[-1:]
-    return last[0].size.value if last and last[0].size.is_constant else None
-
-
-def _gather(
-    instance: Instance, prefix: str, instances: dict[str, str], weights: dict[str, tuple[tuple[str, int], ...]]
+def _walk(
+    instance: Instance, prefix: str, instances: list[tuple[str, str]],
+    weights: list[tuple[str, tuple[tuple[str, int], ...]]],
 ) -> None:
     for parameter in instance.parameters:
-        shape = tuple(zip(parameter.type.names, parameter.shape, strict=True))
-        weights.setdefault(prefix + parameter.name, shape)
+        weights.append((prefix + parameter.name, tuple((a.name, a.size.value) for a in parameter.type.axes)))
     for name, child in instance.children:
-        path = prefix + name
-        if isinstance(child, Layers):
-            instances.setdefault(path, "")
-            for body in dict.fromkeys(child.schedule):
-                instances.setdefault(f"{path}.*", child.bodies[body].block)
-                _gather(child.bodies[body], f"{path}.*.", instances, weights)
-        else:
-            instances.setdefault(path, child.block)
-            _gather(child, path + ".", instances, weights)
+        for body in child.bodies if isinstance(child, Layers) else (child,):
+            path = f"{prefix}{name}.*" if isinstance(child, Layers) else prefix + name
+            instances.append((path, body.block))
+            _walk(body, f"{path}.", instances, weights)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..lang.axes import TensorType
 from ..lang.sizes import Size
+from .experts import Shares
 from .ir.graph import Graph, Node
 from .ir.module import Module
 from .ir.needs import callees_first
@@ -43,14 +44,16 @@ def elements(type: TensorType) -> Size:
     return product
 
 
-def work(module: Module) -> Mapping[str, Work]:
-    """The work of every function of a module, callees included."""
+def work(module: Module, shares: Shares | None = None) -> Mapping[str, Work]:
+    """The work of every function of a module, callees included; `shares` counts some calls only in part."""
     known: dict[str, Work] = {}
     for name in callees_first(module):
         graph = module.functions[name].graph
         total = Work()
         for node in graph.nodes():
-            total = total + _node(node, graph, known)
+            part = _node(node, graph, known)
+            share = (shares or {}).get((name, node.get("site", "")))
+            total = total + (part if share is None else part.times(Size.of(share)))
         known[name] = total
     return known
 

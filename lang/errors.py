@@ -155,13 +155,13 @@ def file_too_large(span: Span, size: int, limit: int) -> Diagnostic:
 
 
 @code("E0112", "text outside of an item")
-def not_an_item(span: Span, shown: str, keywords: Sequence[str]) -> Diagnostic:
+def not_an_item(span: Span, shown: str, keywords: Sequence[str], advice: Sequence[str] = ()) -> Diagnostic:
     return finding(
         f"{shown} does not begin an item",
         span,
         "expected an item here",
         help=(
-            *did_you_mean(span.text, keywords),
+            *(advice or did_you_mean(span.text, keywords)),
             f"a file is a list of items; each begins with {one_of(keywords)}",
         ),
     )
@@ -230,7 +230,7 @@ def only_in_scan(span: Span, word: str) -> Diagnostic:
         f"`{word}` stands only in the body of a `scan`",
         span,
         "not directly inside a scan",
-        help=("`scan T from s: [.., D] = 0 { next s = ..; yield .. }` writes one step of a recurrence",),
+        help=("a scan's body has one step of a recurrence: `next s = ..` and `yield ..`, each on a line of its own",),
     )
 
 

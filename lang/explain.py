@@ -7,7 +7,15 @@ from importlib.resources import files
 
 from . import errors
 from .diagnostics import WeftError
-from .nearest import all_near
+
+
+def _near(asked: str) -> tuple[str, ...]:
+    """At most three codes whose numbers are nearest to the one asked for, in order."""
+    digits = asked.removeprefix("E")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
+        return ()
+    by_distance = sorted(errors.CODES, key=lambda known: (abs(int(known[1:]) - int(digits)), known))
+    return tuple(sorted(by_distance[:3]))
 
 
 def explain(code: str) -> str:
@@ -16,5 +24,5 @@ def explain(code: str) -> str:
     if re.fullmatch("[0-9]{1,4}", wanted):
         wanted = f"E{wanted:>04}"
     if wanted not in errors.CODES:
-        raise WeftError(errors.unknown_code(code, all_near(wanted, sorted(errors.CODES), 3)))
+        raise WeftError(errors.unknown_code(code, _near(wanted)))
     return files(__package__).joinpath("pages", f"{wanted}.md").read_text("utf-8")

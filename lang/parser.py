@@ -78,7 +78,8 @@ def _item(chunk: Chunk, source: Source) -> tuple[tree.Item | None, tuple[Diagnos
     first = chunk.tokens[0]
     if not chunk.known:
         span = Span(source, chunk.start, first.end_pos or chunk.start + 1)
-        return None, (errors.not_an_item(span, f"`{errors.shorten(first.value)}`", ITEMS),)
+        advice = (FOREIGN[first.value],) if first.value in FOREIGN else ()
+        return None, (errors.not_an_item(span, f"`{errors.shorten(first.value)}`", ITEMS, advice),)
     laid_out = lay_out(chunk, source)
     if isinstance(laid_out, Diagnostic):
         return None, (laid_out,)

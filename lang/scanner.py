@@ -165,7 +165,7 @@ def _checked(span: Span, name: str, tokens: list[Token]) -> Diagnostic | None:
                 whole = Span(span.source, before.start_pos, span.end)
                 return errors.malformed_number(whole, "no digit before the point", f"write `0{whole.text}`")
         if "__" in text or "_." in text or "_e" in text.lower() or "._" in text or text.endswith("_"):
-            return errors.malformed_number(span, "`_` stands between digits only", "write `128_256`")
+            return errors.malformed_number(span, "`_` stands between digits only", "for example `128_256`")
         if text.replace("_", "").isdigit():
             if len(text.replace("_", "")) > MAX_DIGITS:
                 return errors.malformed_number(

@@ -31,7 +31,9 @@ def explain_unexpected(
     if special is not None:
         return special
     wanted = _in_words(expected)
-    return errors.unexpected(span, _found_in_words(found), wanted, _label(found, wanted), _advice(fed, found, expected))
+    return errors.unexpected(
+        span, _found_in_words(found), wanted, _label(found, wanted), _advice(fed, found, following, expected)
+    )
 
 
 def _accepted(fed: list[Token], start: str) -> frozenset[str]:
@@ -167,7 +169,7 @@ def _misspelt_keyword(tokens: list[Token]) -> tuple[str, ...]:
     return errors.did_you_mean(line[0].value, [k for k in grammar().keywords if len(k) > 2 and k != line[0].value])
 
 
-def _advice(fed: list[Token], found: Token, expected: frozenset[str]) -> tuple[str, ...]:
+def _advice(fed: list[Token], found: Token, following: Token | None, expected: frozenset[str]) -> tuple[str, ...]:
     before = fed[-1] if fed else None
     if before is not None and before.type == "NAME" and before.value in FOREIGN:
         return (FOREIGN[before.value],)
@@ -178,7 +180,8 @@ def _advice(fed: list[Token], found: Token, expected: frozenset[str]) -> tuple[s
         return (FOREIGN[found.value],)
     if found.type == "DEEP" or (found.type == "STAR" and before is not None and before.type == "STAR"):
         return ("a power is written `x ^ 2`",)
-    if found.type == "SLASH" and before is not None and before.type == "SLASH":
+    doubled = [t.type for t in (before, found, following) if t is not None]
+    if found.type == "SLASH" and doubled.count("SLASH") > 1:
         return ("a comment begins with `#`; integer division is `/`, which must be exact",)
     if found.type == "EQUAL" and before is not None and before.type in ("PLUS", "MINUS", "STAR", "SLASH"):
         return ("names are given once: write `y = x + 1` with a new name",)

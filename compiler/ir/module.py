@@ -45,12 +45,14 @@ class Instance:
     """A parameter set made from a block: its own parameters and its children, in the order of the spec.
 
     `stack` are the axes of a `stack` that this is copied along, for people to see; parameters have these axes already.
+    `axes` are the names that its `dim` and `dims` parameters have here and in the instance around it (`Out1`, `G`).
     """
 
     block: str
     parameters: tuple[Parameter, ...] = ()
     children: tuple[tuple[str, Instance | Layers], ...] = ()
     stack: tuple[Axis, ...] = field(default=(), compare=False)
+    axes: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def child(self, name: str) -> Instance | Layers:
         return next(c for n, c in self.children if n == name)

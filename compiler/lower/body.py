@@ -12,6 +12,7 @@ from ...lang.diagnostics import Diagnostic, Label, WeftError
 from ...lang.source import Span
 from ..ir import ops
 from ..ir.graph import Graph, Origin, Value
+from . import limits
 from .signature import Binding
 from .values import Placed, Tensor
 
@@ -87,6 +88,9 @@ class Body:
             if self.symbolic and error.kind == "size":
                 raise Undecided from error
             raise WeftError(axis_diagnostic(error, span, operands)) from error
+        for axis in self.graph.type(value).axes:
+            if len(axis.size.terms) > limits.TERMS:
+                raise WeftError(errors.too_large(f"the size of `{axis.name}`", f"a sum of {limits.TERMS} products", span))
         return self.tensor(value, span)
 
     def constant(self, number: bool | int | float, span: Span) -> Tensor:

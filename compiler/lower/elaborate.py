@@ -56,9 +56,9 @@ class Elaborator:
         self._running: list[Any] = []
         self._left = limits.STEPS
 
-    def burn(self, span: Span) -> None:
-        """Count one step; every program elaborates in bounded time."""
-        self._left -= 1
+    def burn(self, span: Span, steps: int = 1) -> None:
+        """Count steps; every program elaborates in bounded time."""
+        self._left -= steps
         if self._left < 0:
             raise WeftError(errors.too_much_work(span))
 

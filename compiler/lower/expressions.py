@@ -12,7 +12,7 @@ from ...lang.diagnostics import WeftError
 from ...lang.sizes import InexactSize, Size
 from ...lang.source import Span
 from ..ir.graph import Origin
-from . import numbers
+from . import limits, numbers
 from .body import Body
 from .builtins import BUILTINS, Given
 from .scope import Scope
@@ -208,8 +208,9 @@ class Evaluator:
                 if numbers.number(value) is None:
                     raise WeftError(errors.wrong_kind(describe(value), "a number", at.span)) from error
             raise WeftError(errors.wrong_kind(f"{describe(left)} and {describe(right)}", str(error), e.span)) from error
-        except (ZeroDivisionError, OverflowError) as error:
-            message = "division by zero" if isinstance(error, ZeroDivisionError) else "the result is too large"
+        except ArithmeticError as error:
+            large = "the result is too large" if isinstance(error, OverflowError) else str(error)
+            message = "division by zero" if isinstance(error, ZeroDivisionError) else large
             raise WeftError(errors.number_out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
 
     def _unknown(self, op: str) -> Any:
@@ -371,6 +372,11 @@ class Evaluator:
 
         return evaluate_scan(self, e)
 
+    def _number(self, e: tree.Number) -> int | float:
+        if isinstance(e.value, int) and e.value > limits.NUMBER:
+            raise WeftError(errors.number_out_of_range(f"`{e.text}` is larger than any whole number here (2 ^ 63 - 1)", e.span))
+        return e.value
+
     def _quantity(self, e: tree.Quantity) -> Any:
         raise WeftError(errors.wrong_kind(f"a number of {e.unit}", "a number without a unit", e.span))
 
@@ -384,7 +390,7 @@ def _nowhere(scope: Scope) -> Span:
 
 _EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {
     tree.Name: Evaluator._name,
-    tree.Number: lambda _, e: e.value,
+    tree.Number: Evaluator._number,
     tree.String: lambda _, e: e.value,
     tree.Boolean: lambda _, e: e.value,
     tree.Quantity: Evaluator._quantity,
@@ -394,6 +400,7 @@ _EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {
     tree.AxisMap: Evaluator._only_in_calls,
     tree.Where: Evaluator._only_in_calls,
     tree.Rest: Evaluator._only_in_calls,
+    tree.Weighted: Evaluator._only_in_calls,
     tree.Weighted: Evaluator._only_in_calls,
     tree.Attribute: Evaluator._attribute,
     tree.Tuple: Evaluator._tuple,

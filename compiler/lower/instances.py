@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def instantiate(elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None) -> Placed:
     """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked."""
+    elaborator.burn(component.spans.get("", name_span(component.declaration)), limits.INSTANCE)
     placing = _Placing(elaborator, component, path, label, index)
     elaborator.placing.append(component)
     try:

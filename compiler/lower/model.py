@@ -11,7 +11,7 @@ from ...lang.axes import Axis, TensorType
 from ...lang.diagnostics import WeftError
 from ...lang.program import NamedItem, Program, Unit, name_span
 from ...lang.sizes import Size
-from ..ir.graph import Origin
+from ..ir.graph import NOWHERE, Origin
 from ..ir.module import Init, Instance, Layers, Module, Parameter
 from . import limits
 from .elaborate import Elaborator
@@ -65,7 +65,9 @@ def compile_component(name: str, component: Component, ceiling: int | None = Non
     symbols = [str(a.size) for a in shape.axes if not a.size.is_constant]
     module = Module(
         name, elaborator.functions, made, _instance(elaborator, root, name), stream,
-        batch=symbols[0] if len(symbols) > 1 else "", sequence=symbols[-1] if symbols else "",
+        batch=symbols[0] if len(symbols) > 1 else "",
+        sequence=stream[0] if stream else symbols[-1] if symbols else "",
+        stream_origin=Origin(streams[0].span) if streams else NOWHERE,
     )
     if module.parameter_count() > limits.PARAMETERS:
         what = f"a model of {module.parameter_count():_} parameters"
@@ -126,4 +128,4 @@ def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
             children.append((name, Layers(bodies, child.schedule)))
         else:
             children.append((name, _instance(elaborator, child, child.label)))
-    return Instance(label, tuple(parameters), tuple(children), placed.component.stack)
+    return Instance(label, tuple(parameters), tuple(children), placed.component.stack, tuple(placed.actual.items()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...lang.axes import Axis
 from ...lang.sizes import InexactSize, Size
+from . import limits
 
 Number = bool | int | float | Size
 
@@ -45,8 +46,8 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 def binary(op: str, left: Any, right: Any) -> Any:
     """The value of `left op right` for static values.
 
-    Raises NotStatic when they do not combine, InexactSize when whole numbers do not divide, and lets
-    ZeroDivisionError and OverflowError pass.
+    Raises NotStatic when they do not combine, InexactSize when whole numbers do not divide, and ArithmeticError when
+    the result is no number, or too large a one.
     """
     if op in ("and", "or"):
         if not isinstance(left, bool) or not isinstance(right, bool):
@@ -58,17 +59,34 @@ def binary(op: str, left: Any, right: Any) -> Any:
         return same if op == "==" else not same
     if a is None or b is None or isinstance(a, bool) or isinstance(b, bool):
         raise NotStatic(f"`{op}` needs two numbers")
-    if isinstance(a, Size) or isinstance(b, Size):
-        return _sizes(op, a, b)
-    if op in COMPARE:
+    if op in COMPARE and not isinstance(a, Size) and not isinstance(b, Size):
         return COMPARE[op](a, b)
+    return bounded(_sizes(op, a, b) if isinstance(a, Size) or isinstance(b, Size) else _numbers(op, a, b))
+
+
+def bounded(value: Any) -> Any:
+    """The value itself, when it is a real number or size and not absurdly large; else ArithmeticError."""
+    if isinstance(value, complex):
+        raise ArithmeticError("a negative number has no real power like this")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OverflowError("the result is too large")
+    if isinstance(value, int) and abs(value) > limits.NUMBER:
+        raise OverflowError("the result is too large")
+    if isinstance(value, Size):
+        large = any(max(abs(c.numerator), c.denominator) > limits.NUMBER for _, c in value.terms)
+        if large or len(value.terms) > limits.TERMS:
+            raise OverflowError("the result is too large")
+    return value
+
+
+def _numbers(op: str, a: Any, b: Any) -> Any:
     if op == "/" and isinstance(a, int) and isinstance(b, int):
         if a % b:
             raise InexactSize(f"{a} / {b}")
         return a // b
     if op == "^":
-        if abs(b) > 4096 or (isinstance(a, int) and isinstance(b, int) and abs(a) > 2 and abs(b) > 256):
-            raise OverflowError(f"{a} ^ {b}")
+        if isinstance(a, int) and isinstance(b, int) and abs(a) > 1 and b > 63:
+            raise OverflowError("the result is too large")
         return a**b if b >= 0 or isinstance(a, float) else float(a) ** b
     return {"+": a + b, "-": a - b, "*": a * b}[op] if op in "+-*" else (a % b if op == "%" else a / b)
 
@@ -87,7 +105,10 @@ def _sizes(op: str, a: Any, b: Any) -> Any:
     if op == "/":
         return left / right
     if op == "^" and isinstance(b, int) and 0 <= b <= 16:
-        return left**b
+        result = Size.of(1)
+        for _ in range(b):
+            result = bounded(result * left)
+        return result
     raise NotStatic("a size that is not known yet")
 
 

@@ -27,19 +27,20 @@ def _render(writer: Writer, node: Node) -> Expr:
     batched = any(n in b.names for n in a.names if n not in over)
     count = len(over)
     if b.precision is Precision.PARAMETER and not batched and a.names[len(a.names) - count :] == b.names[:count]:
-        dims = writer.emission.blanks.mark(count, "dims", ("dims",))
-        text = f"torch.tensordot({a.text}, {b.at(Level.ATOM)}.to({_dtype(a)}), dims={dims})" if a.is_simple else ""
-        if not text:
-            a = writer.assign(node.operands[0])
-            text = f"torch.tensordot({a.text}, {b.at(Level.ATOM)}.to({a.text}.dtype), dims={dims})"
-        return Expr(text, Level.ATOM, kept, precision)
+        return Expr(_tensordot(writer, node, a, b), Level.ATOM, kept, precision)
     if b.precision is Precision.PARAMETER and not batched and len(b.axes) == 2 and over == (b.names[1],) == (a.names[-1],):
         return Expr(f"F.linear({a.text}, {b.text})", Level.ATOM, kept, precision)
     return Expr(f'torch.einsum("{_equation(a, b, kept)}", {a.text}, {b.text})', Level.ATOM, kept, precision)
 
 
-def _dtype(expr: Expr) -> str:
-    return f"{expr.text}.dtype"
+def _tensordot(writer: Writer, node: Node, a: Expr, b: Expr) -> str:
+    """A product with a weight, which takes the dtype of the activations (under autocast they differ)."""
+    dims = writer.emission.blanks.mark(len(node["over"]), "dims", ("dims",))
+    if writer.values[node.operands[0]].precision is Precision.WIDE:  # narrowed to the weight's dtype already
+        return f"torch.tensordot({a.text}, {b.text}, dims={dims})"
+    if not a.is_simple:
+        a = writer.assign(node.operands[0])
+    return f"torch.tensordot({a.text}, {b.at(Level.ATOM)}.to({a.text}.dtype), dims={dims})"
 
 
 def _summed(writer: Writer, node: Node, position: int) -> Expr:

@@ -1,0 +1,168 @@
+"""`attend` as scaled dot-product attention: masks by structure or as a tensor, grouped heads, biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ....lang.axes import Axis
+from ...ir.graph import Graph, Node, Value
+from . import layout
+from .text import Expr, Level, Precision
+from .writer import Writer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The values of `dot(softmax(dot(q, k) * scale + bias where mask), v)`; `mask` and `bias` may be absent."""
+
+    q: Value
+    k: Value
+    v: Value
+    scale: float
+    bias: Value | None
+    mask: Value | None
+
+
+def parts(graph: Graph) -> Parts | None:
+    """The parts of a body of attention, or None if it is not written so."""
+    if len(graph.outputs) != 1:
+        return None
+    mixed = _below(graph, graph.outputs[0], "expand")
+    if mixed.op != "dot":
+        return None
+    weights, v = _below(graph, mixed.operands[0]), mixed.operands[1]
+    if weights.op != "softmax" or mixed["over"] != (weights["over"],):
+        return None
+    scores = _below(graph, weights.operands[0])
+    mask = weights.operands[1] if len(weights.operands) == 2 else None
+    bias = None
+    if scores.op == "add":
+        scores, bias = _below(graph, scores.operands[0]), scores.operands[1]
+    scale = 1.0
+    if scores.op == "mul" and graph[scores.operands[1]].op == "const":
+        scale = float(graph[scores.operands[1]]["value"])
+        scores = _below(graph, scores.operands[0])
+    if scores.op != "dot":
+        return None
+    return Parts(scores.operands[0], scores.operands[1], v, scale, bias, mask)
+
+
+def _below(graph: Graph, value: Value, *through: str) -> Node:
+    node = graph[value]
+    while node.op in through:
+        node = graph[node.operands[0]]
+    return node
+
+
+def attend(writer: Writer) -> tuple[Expr, ...] | None:
+    """The body of `weft.attention.attend` by F.scaled_dot_product_attention, for q [.., T, G, R, K], k [.., S, G, K] and
+    v [.., S, G, U]; None where the axes stand otherwise."""
+    graph = writer.graph
+    found = parts(graph)
+    if found is None or not _fits(writer, found):
+        return None
+    for node in graph.nodes():
+        if node.op == "input" and node["name"] in writer.inputs:
+            writer.values[node.values[0]] = writer.inputs[node["name"]]
+    q, k, v = (writer.values[x] for x in (found.q, found.k, found.v))
+    groups, rows = q.axes[-3], q.axes[-2]
+    many = not (rows.size.is_constant and rows.size.value == 1)
+    arguments = [f"{q.text}.flatten(-3, -2).transpose(-3, -2)", f"{k.text}.transpose(-3, -2)", f"{v.text}.transpose(-3, -2)"]
+    arguments += _mask(writer, found, q)
+    if not _is_default(found.scale, q.axes[-1]):
+        arguments.append(f"scale={writer.emission.blanks.mark(found.scale, 'scale', ('scale',))}")
+    if many:
+        arguments.append("enable_gqa=True")
+    name = writer.scope.names.take("y")
+    writer.scope.line(f"{name} = F.scaled_dot_product_attention(")
+    line = writer.scope.method.lines[-1]
+    queries, rest = arguments[:3], arguments[3:]
+    writer.scope.method.lines.append(replace(line, text=f"    {', '.join(queries)},"))
+    if rest:
+        writer.scope.method.lines.append(replace(line, text=f"    {', '.join(rest)},"))
+    batch = q.axes[:-4]
+    writer.scope.line(")", ((*batch, replace(groups, name="H"), q.axes[-4], v.axes[-1]),))
+    result = (*q.axes[:-1], v.axes[-1])
+    type = writer.graph.type(graph.outputs[0])
+    text = f"{name}.transpose(-3, -2).unflatten(-2, {q.text}.shape[-3:-1])"
+    expr = Expr(text, Level.ATOM, result, q.precision)
+    writer.values[graph.outputs[0]] = replace(expr, axes=tuple(type.axis(a.name) for a in result))
+    return (writer.values[graph.outputs[0]],)
+
+
+def _fits(writer: Writer, found: Parts) -> bool:
+    """Whether q, k and v are inputs with their axes where the kernel wants them."""
+    nodes = [writer.graph[x] for x in (found.q, found.k, found.v)]
+    if any(n.op != "input" or n["name"] not in writer.inputs for n in nodes):
+        return False
+    exprs = [writer.inputs[n["name"]] for n in nodes]
+    q, k, v = (e.names for e in exprs)
+    if any(e.number is not None for e in exprs) or len(q) < 4 or len(k) < 3 or len(v) < 3:
+        return False
+    return q[:-4] == k[:-3] == v[:-3] and q[-3] == k[-2] == v[-2] and k[-3] == v[-3] and q[-1] == k[-1]
+
+
+def _is_default(scale: float, axis: Axis) -> bool:
+    from .composites import is_default_scale
+
+    return axis.size.is_constant and is_default_scale(scale, axis.size.value)
+
+
+def _mask(writer: Writer, found: Parts, q: Expr) -> list[str]:
+    """The arguments for mask and bias, after the statements that make them."""
+    kind = writer.scope.structure if found.mask is not None else "full"
+    bias = None if found.bias is None else _evaluated(writer, found.bias)
+    if bias is not None and bias.number is not None:
+        bias = None if bias.number == 0 else writer.shaped(found.bias)  # type: ignore[arg-type]
+    if bias is None and kind == "causal":
+        return ["is_causal=True"]
+    mask = None if kind == "full" or found.mask is None else _evaluated(writer, found.mask)
+    if mask is not None and mask.number is not None:
+        mask = None if mask.number else writer.shaped(found.mask)  # type: ignore[arg-type]
+    if bias is None and mask is None:
+        return []
+    target = (*q.names[:-4], q.names[-3], q.names[-4], writer.graph.type(found.k).names[-3])
+    if mask is not None:
+        mask = layout.aligned(mask, target)
+    if bias is None:
+        assert mask is not None
+        return [f"attn_mask={_variable(writer, mask, 'mask')}"]
+    bias = _heads(writer, bias, q, target)
+    if mask is not None:
+        bias = bias.with_text(f'torch.where({mask.text}, {bias.text}, float("-inf"))')
+    if bias.precision is not q.precision:
+        bias = bias.with_text(f"{bias.at(Level.ATOM)}.to({q.text}.dtype)")
+    return [f"attn_mask={_variable(writer, bias, 'bias')}"]
+
+
+def _heads(writer: Writer, bias: Expr, q: Expr, target: tuple[str, ...]) -> Expr:
+    """A bias per group of heads, repeated for each head of the group."""
+    group, rows = q.axes[-3], q.axes[-2]
+    bias = layout.aligned(writer.real(bias), target)
+    if group.name in bias.names and not (rows.size.is_constant and rows.size.value == 1):
+        bias = bias.with_text(f"{bias.at(Level.ATOM)}.repeat_interleave({q.text}.shape[-2], dim=-3)")
+    return bias
+
+
+def _variable(writer: Writer, expr: Expr, wanted: str) -> str:
+    if len(expr.text) < 40:
+        return expr.text
+    name = writer.scope.names.take(wanted)
+    writer.scope.line(f"{name} = {expr.text}")
+    return name
+
+
+def _evaluated(writer: Writer, value: Value) -> Expr:
+    """A value of the body that is computed beside the kernel: write what it needs."""
+    from .primitives import emit
+
+    wanted, waiting = set[int](), [value.node]
+    while waiting:
+        here = waiting.pop()
+        if here not in wanted:
+            wanted.add(here)
+            waiting += [v.node for v in writer.graph[here].operands]
+    for node in writer.graph.nodes():
+        if node.id in wanted and node.values[0] not in writer.values and node.op != "input":
+            emit(writer, node)
+    return writer.values[value]

@@ -1,0 +1,108 @@
+"""Composites that PyTorch has kernels for. A function is claimed by its definition, never by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from ...ir.graph import Node
+from ...ir.module import Function
+from .attention import attend
+from .rotary import rope
+from .text import Expr, Level, Precision
+from .writer import Writer
+
+
+def claim(writer: Writer, node: Node, callee: Function) -> Expr | None:
+    """The kernel that computes a call, or None when there is none for it (its body is written then)."""
+    make = CLAIMS.get(callee.definition)
+    if make is None or callee.block:
+        return None
+    return make(writer, node, callee)
+
+
+def whole(writer: Writer) -> tuple[Expr, ...] | None:
+    """The body of a function of the file, where a kernel replaces most of it; None to write it node by node."""
+    make = {"weft.attention.attend": attend, "weft.position.rope": rope}.get(writer.function.definition)
+    return None if make is None or writer.function.block else make(writer)
+
+
+def _activation(text: str) -> Callable[[Writer, Node, Function], Expr | None]:
+    def make(writer: Writer, node: Node, callee: Function) -> Expr | None:
+        expr = writer.real(writer.values[node.operands[0]])
+        if expr.number is not None:
+            return None
+        return writer.fit(lambda: _applied(writer, node, text), node.operands)
+
+    return make
+
+
+def _applied(writer: Writer, node: Node, text: str) -> Expr:
+    expr = writer.real(writer.values[node.operands[0]])
+    return expr.with_text(text.format(expr.text))
+
+
+def _norm(function: str, count: int) -> Callable[[Writer, Node, Function], Expr | None]:
+    """`F.rms_norm` and `F.layer_norm`: along the last axis, with a scale (and an offset) of that axis."""
+
+    def make(writer: Writer, node: Node, callee: Function) -> Expr | None:
+        eps = number(writer, node, callee, "eps")
+        values = node.operands[:count]
+        exprs = [writer.values[v] for v in values]
+        last = writer.type(values[0]).names[-1:]
+        if eps is None or any(e.number is not None for e in exprs) or not last:
+            return None
+        if exprs[0].names[-1:] != last or any(e.names != last for e in exprs[1:]):
+            return None
+
+        def render() -> Expr:
+            x, scale, *rest = (writer.values[v] for v in values)
+            x = writer.real(x)
+            text = x.text
+            if x.precision is Precision.WIDE:
+                text = f"{x.at(Level.ATOM)}.to({scale.at(Level.ATOM)}.dtype)"
+            shown = writer.emission.blanks.mark(eps, "eps", ("eps",))
+            arguments = ", ".join((text, f"{scale.at(Level.ATOM)}.shape", scale.text, *(e.text for e in rest)))
+            precision = Precision.COMPUTE
+            return Expr(f"{function}({arguments}, eps={shown})", Level.ATOM, x.axes, precision)
+
+        return writer.fit(render, values)
+
+    return make
+
+
+def number(writer: Writer, node: Node, callee: Function, name: str) -> float | None:
+    """A static argument of a callee, or an operand that is a number."""
+    for key, value in callee.statics:
+        if key == name and isinstance(value, int | float):
+            return float(value)
+    for i, (given, _) in enumerate(callee.inputs):
+        if given == name:
+            known = writer.values[node.operands[i]].number
+            return None if known is None else float(known)
+    return None
+
+
+def _log_softmax(writer: Writer, node: Node, callee: Function) -> Expr | None:
+    def render() -> Expr:
+        expr = writer.real(writer.shaped(node.operands[0]))
+        dim = expr.names.index(writer.type(node.operands[0]).names[-1])
+        return expr.with_text(f"F.log_softmax({expr.text}, dim={-1 if dim == len(expr.axes) - 1 else dim})")
+
+    return writer.fit(render, node.operands) if writer.type(node.operands[0]).axes else None
+
+
+CLAIMS: Mapping[str, Callable[[Writer, Node, Function], Expr | None]] = {
+    "weft.nn.relu": _activation("F.relu({0})"),
+    "weft.nn.silu": _activation("F.silu({0})"),
+    "weft.nn.gelu": _activation("F.gelu({0})"),
+    "weft.nn.gelu_tanh": _activation('F.gelu({0}, approximate="tanh")'),
+    "weft.nn.rms_norm": _norm("F.rms_norm", 2),
+    "weft.nn.layer_norm": _norm("F.layer_norm", 3),
+    "weft.objectives.log_softmax": _log_softmax,
+}
+
+
+def is_default_scale(scale: float, length: int) -> bool:
+    """Whether attention would scale by this number anyway."""
+    return math.isclose(scale, 1 / math.sqrt(length), rel_tol=1e-12)
