@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..lang.plans import ModelFacts
 from .ir.module import Instance, Layers, Module
 from .lower.values import Component
 
 
 def model_facts(module: Module, component: Component | None = None) -> ModelFacts:
-    """The facts of a module; `component` (the model before it was compiled) adds the parameters a spec can set."""
+    """The facts of a module; `component` (the model before it was compiled) adds the parameters that a spec can set.
+
+    Axes have the names of the outermost block that gives them. The cost does not grow with the depth.
+    """
     instances: list[tuple[str, str]] = []
     weights: list[tuple[str, tuple[tuple[str, int], ...]]] = []
-    _walk(module.root, "", instances, weights)
+    _walk(module.root, "", (), instances, weights)
     axes = {name for _, of in weights for name, _ in of} | {n for _, type in module.main.inputs for n in type.names}
     last = module.main.output_types[0].axes[-1:] if module.main.output_types else ()
     vocabulary = next((a.size.value for a in last if a.size.is_constant), None)
@@ -28,13 +33,26 @@ def model_facts(module: Module, component: Component | None = None) -> ModelFact
 
 
 def _walk(
-    instance: Instance, prefix: str, instances: list[tuple[str, str]],
+    instance: Instance, prefix: str, around: tuple[Mapping[str, str], ...], instances: list[tuple[str, str]],
     weights: list[tuple[str, tuple[tuple[str, int], ...]]],
 ) -> None:
+    here = (*around, dict(instance.axes))
     for parameter in instance.parameters:
-        weights.append((prefix + parameter.name, tuple((a.name, a.size.value) for a in parameter.type.axes)))
+        axes = tuple((_outermost(a.name, here), a.size.value) for a in parameter.type.axes)
+        weights.append((prefix + parameter.name, axes))
     for name, child in instance.children:
+        if isinstance(child, Layers):
+            instances.append((prefix + name, ""))
         for body in child.bodies if isinstance(child, Layers) else (child,):
             path = f"{prefix}{name}.*" if isinstance(child, Layers) else prefix + name
             instances.append((path, body.block))
-            _walk(body, f"{path}.", instances, weights)
+            _walk(body, f"{path}.", here, instances, weights)
+
+
+def _outermost(name: str, around: tuple[Mapping[str, str], ...]) -> str:
+    """The name an axis has in the outermost block that passes it down: `Out1` of a Linear is `G` of its Attention."""
+    for names in reversed(around):
+        if name not in names:
+            return name
+        name = names[name]
+    return name

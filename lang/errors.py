@@ -286,10 +286,9 @@ def unknown_name(name: str, candidates: Sequence[str], span: Span) -> Diagnostic
 
 
 @code("E0202", "name declared twice")
-def duplicate_name(name: str, span: Span, first: Span) -> Diagnostic:
+def duplicate_name(name: str, span: Span, first: Span, help: str = "give one of them another name") -> Diagnostic:
     return finding(
-        f"`{name}` is declared twice", span, "declared again here", labels=(Label(first, "first declared here"),),
-        help=("give one of them another name",),
+        f"`{name}` is declared twice", span, "declared again here", labels=(Label(first, "first declared here"),), help=(help,)
     )
 
 
@@ -311,7 +310,8 @@ def not_in_module(name: str, module: str, known: Sequence[str], span: Span) -> D
 
 @code("E0205", "wrong kind of thing")
 def wrong_kind(what: str, wanted: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
-    return finding(f"{wanted} is needed here, this is {what}", span, what, help=help)
+    """`what` and `wanted` in words, with their article: "an instance", "the number 3"."""
+    return finding(f"expected {wanted}, found {what}", span, f"expected {wanted}", help=help)
 
 
 @code("E0206", "no such part")
@@ -388,10 +388,10 @@ def argument_mismatch(
 
 
 @code("E0307", "result does not fit")
-def result_mismatch(found: str, declared: str, span: Span, declaration: Span) -> Diagnostic:
+def result_mismatch(found: str, declared: str, span: Span, declaration: Span, what: str = "the result") -> Diagnostic:
+    """`found` and `declared` are types, or numbers of values in words; `what` has them."""
     return finding(
-        f"the body gives {found}, the signature says {declared}", span, f"this is {found}",
-        labels=(Label(declaration, "declared here"),),
+        f"{what} is declared {declared}, this is {found}", span, f"this is {found}", labels=(Label(declaration, "declared here"),)
     )
 
 
@@ -972,6 +972,43 @@ def endless_rules(names: Sequence[str], function: str, limit: int) -> Diagnostic
     )
 
 
+# ------------------------------------------------------------------ E090x: commands
+
+
+@code("E0901", "file that cannot be written")
+def unwritable(path: str, reason: str) -> Diagnostic:
+    return finding(f"cannot write `{path}`: {reason}", help=("check that its folder exists and may be written to",))
+
+
+@code("E0902", "file that exists already")
+def would_overwrite(path: str) -> Diagnostic:
+    return finding(f"`{path}` exists already", help=("choose another name, or move the file away",))
+
+
+@code("E0903", "nothing of this kind in the file")
+def nothing_there(kind: str, path: str) -> Diagnostic:
+    """`kind` is "model" or "recipe"."""
+    return finding(
+        f"`{path}` has no {kind}",
+        notes=(f"a {kind} that is brought in with `use` belongs to its own file",),
+        help=({
+            "model": "derive one here, as in `model Mine = Llama3 with { layers = 4 }`",
+            "recipe": "`weft new tiny` writes a starter with a recipe",
+        }.get(kind, f"add a {kind}"),),
+    )
+
+
+@code("E0904", "more than one of this kind in the file")
+def which_one(kind: str, path: str, names: Sequence[str]) -> Diagnostic:
+    """`kind` is "model", "recipe" or "stage"."""
+    return finding(f"`{path}` has more than one {kind}: which one?", help=(f"name {one_of(names)}",))
+
+
+@code("E0905", "name that cannot be a file's")
+def bad_spec_name(name: str, reason: str) -> Diagnostic:
+    return finding(f"`{shorten(name)}` cannot be the name of a model: {reason}", help=("names are made of letters, digits and `_`: `weft new tiny`",))
+
+
 # ------------------------------------------------------------------ E093x: export and ONNX sessions
 
 
@@ -1140,3 +1177,8 @@ def not_fused(name: str, reasons: Sequence[str], rules: Sequence[str], span: Spa
         notes=reasons,
         help=() if reasons else (*did_you_mean(name, rules), f"the rules are: {', '.join(rules)}" if rules else "no rules ran"),
     )
+
+
+@code("E0810", "not possible in PyTorch source")
+def not_in_torch(what: str, why: str, span: Span | None) -> Diagnostic:
+    return finding(f"{what} cannot be written as PyTorch: {why}", span, "made here", help=("choose another name or form for it in the spec",))

@@ -10,11 +10,11 @@ from .diagnostics import WeftError
 
 
 def _near(asked: str) -> tuple[str, ...]:
-    """At most three codes whose numbers are nearest to the one asked for, in order."""
+    """The three codes nearest to the one asked for, those of its area (E03..) first, in order."""
     digits = asked.removeprefix("E")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
         return ()
-    by_distance = sorted(errors.CODES, key=lambda known: (abs(int(known[1:]) - int(digits)), known))
+    by_distance = sorted(errors.CODES, key=lambda known: (known[:3] != asked[:3], abs(int(known[1:]) - int(digits))))
     return tuple(sorted(by_distance[:3]))
 
 

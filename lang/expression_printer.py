@@ -112,13 +112,13 @@ class ExpressionPrinter:
         first = self.operand(links[-1].left, level)
         rest: list[Document] = []
         for link in reversed(links):
-            for comment in self.margin.before(link.right.span.start):
-                rest += [HARD, text(comment.text)] if comment.alone else [note(comment.text)]
+            ahead = self.margin.before(link.right.span.start)
+            notes = [note(c.text) if not c.alone else sequence(HARD, text(c.text)) for c in ahead]
             right = self.operand(link.right, level + 1)
-            # A line that begins with `-` would be a new statement.
-            rest += (
-                [text(" -"), SPACE_OR_BREAK, right] if link.op == "-" else [SPACE_OR_BREAK, text(f"{link.op} "), right]
-            )
+            if link.op == "-":  # a line that begins with `-` would be a new statement
+                rest += [text(" -"), *notes, SPACE_OR_BREAK, right]
+            else:
+                rest += [*notes, SPACE_OR_BREAK, text(f"{link.op} "), right]
         return group(first, nest(*rest))
 
     def braced(self, node: tree.Expression) -> Document:

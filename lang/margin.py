@@ -125,9 +125,12 @@ class Margin:
             previous = (type(node), shown.broken)
             # A comment in a place that has no line of its own moves up, above what it stands in; the
             # blank line behind keeps it out of the item's `##` text.
-            for comment in self.before(node.span.end):
+            stray = self.before(node.span.end)
+            for comment in stray:
                 found.append((self.blank_between(last, node.span.start), text(comment.text), EMPTY))
-                last = None if apart else node.span.start
+                last = node.span.start
+            if stray and apart:
+                last = None
             for comment in ahead:
                 found.append((self.blank_between(last, comment.span.start), text(comment.text), EMPTY))
                 last = comment.span.end

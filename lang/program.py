@@ -162,6 +162,8 @@ def path_span(use: tree.Use) -> Span:
 
 
 def word_span(span: Span, word: str, skip: int = 0) -> Span:
-    """Where `word` stands in a span, `skip` characters of it left out; the whole span when it does not."""
+    """Where `word` stands in a span, `skip` characters of it left out; the first line of the span when it does not."""
     found = re.compile(rf"\b{re.escape(word)}\b").search(span.source.text, span.start + skip, span.end)
-    return span if found is None else Span(span.source, *found.span())
+    if found is None:
+        return Span(span.source, span.start, span.start + len(span.text.split("\n")[0].rstrip(" {")))
+    return Span(span.source, *found.span())

@@ -69,7 +69,7 @@ def _step(path: Path) -> int:
 
 
 def newest_good(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
-    """The newest checkpoint that is whole, and why newer ones are not. WeftError when all that are there are damaged."""
+    """The newest checkpoint that is whole, and why newer ones are not. WeftError when all of them are damaged."""
     reasons: list[str] = []
     for path in found(folder):
         reason = damage(path)
@@ -79,6 +79,13 @@ def newest_good(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
     if reasons:
         raise WeftError(errors.no_good_checkpoint(str(folder), reasons))
     return None, ()
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Removes the checkpoints of later steps: they are damaged, and the run will make them again."""
+    for path in found(folder):
+        if _step(path) > step:
+            shutil.rmtree(path)
 
 
 def damage(path: Path) -> str | None:

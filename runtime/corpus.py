@@ -81,8 +81,8 @@ def split(
 ) -> tuple[NDArray[np.uint8], tuple[int, int] | None]:
     """Whole documents for validation: in the order of their keys, until `share` of the bytes is reached.
 
-    Documents that would take it past one and a half times the share are passed over. When none fits, the end of the longest one is cut
-    off for validation instead.
+    Documents that would take it past one and a half times the share are passed over. When none fits, the end of the
+    longest one is cut off for validation instead.
     """
     if share == 0 or not len(keys):
         return roles, None

@@ -30,12 +30,6 @@ class Tokens:
     def documents(self) -> int:
         return len(self.starts)
 
-    def unigram_entropy(self) -> float:
-        """Entropy in nats of the distribution of single tokens: the loss of the best guess that ignores the context."""
-        counts = np.bincount(self.ids) if len(self.ids) else np.zeros(1)
-        shares = counts[counts > 0] / max(1, counts.sum())
-        return float(-(shares * np.log(shares)).sum())
-
 
 @dataclass(frozen=True)
 class TokensInfo:

@@ -40,7 +40,7 @@ def _compare(types: tuple[TensorType, ...]) -> str:
 
 def _choose(types: tuple[TensorType, ...]) -> str:
     if types[0].dtype != "bool":
-        raise AxisError("dtype", "`where` chooses by a bool", (0,))
+        raise AxisError("dtype", "`choose` decides by a bool", (0,))
     if types[1].dtype == types[2].dtype == "bool":
         return "bool"
     return _numeric(types[1:])

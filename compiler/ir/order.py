@@ -53,6 +53,22 @@ def called(function: Function) -> tuple[str, ...]:
     return tuple(found)
 
 
+def reading_order(module: Module) -> tuple[str, ...]:
+    """All functions, each after those it runs, as far as those exist and do not run each other."""
+    order: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting: list[tuple[str, bool]] = [(name, False) for name in reversed(list(module.functions))]
+    while waiting:
+        name, leaving = waiting.pop()
+        if leaving:
+            order[name] = None
+        elif name not in seen:
+            seen.add(name)
+            waiting.append((name, True))
+            waiting += [(c, False) for c in reversed(called(module.functions[name])) if c in module.functions]
+    return tuple(order)
+
+
 def reachable(module: Module) -> tuple[str, ...]:
     """The functions that the entry runs, itself included, in the order of the module."""
     found = {module.entry}

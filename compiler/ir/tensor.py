@@ -141,7 +141,7 @@ def _softmax(arrays: Arrays, types: Types, result: TensorType, attributes: Attri
 def _top_type(types: Types, attributes: Attributes) -> TensorType:
     axis = _need(types[0], attributes["over"])
     if axis.size.is_constant and not 0 < attributes["count"] <= axis.size.value:
-        raise AxisError("count", f"the best {attributes['count']} of {axis.size}", (0,))
+        raise AxisError("count", f"there are no {attributes['count']} best of {axis.size} entries", (0,))
     return types[0].with_dtype("bool")
 
 

@@ -23,8 +23,7 @@ from collections.abc import Iterator, Mapping
 from . import words
 from .graph import Node, Value
 from .module import Function, Instance, Layers, Module, State
-from .needs import callees_first
-from .order import numbers, ordered
+from .order import numbers, ordered, reading_order
 from .text_parser import parse_module
 
 __all__ = ["label", "parse_module", "print_function", "print_instance", "print_module"]
@@ -41,7 +40,7 @@ def print_module(module: Module, origins: bool = False) -> str:
     }
     shown = ", ".join(f"{key}={words.attribute(value)}" for key, value in facts.items() if value is not None)
     parts = [f"module {words.name(module.name)} ({shown})\n", f"instance {print_instance(module.root)}\n"]
-    parts += [print_function(module.functions[name], origins) for name in callees_first(module)]
+    parts += [print_function(module.functions[name], origins) for name in reading_order(module)]
     return "\n".join(parts)
 
 

@@ -19,6 +19,8 @@ _SPACE = re.compile(r"(?:\s|#[^\n]*)*")
 _FLOAT = re.compile(r"-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+|(?:inf|nan)(?![\w.]))")
 _INT = re.compile(r"-?\d+")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_PART = rf"(?:{SYMBOL.pattern}|{_STRING.pattern})"
+_REFERENCE = re.compile(rf"@\^*(?:{_PART}(?:\.{_PART})*)?")
 _TYPE = re.compile(r"(?:real|int|bool)?\[")
 _DEPTH = 64
 
@@ -170,29 +172,17 @@ class Scanner:
             size = self.size()
             self.expect("`")
             return size
-        if self.take("@"):
-            return self._reference()
+        if (text := self.match(_REFERENCE)) is not None:
+            return _reference(text)
         if self.sees("("):
             return self.sequence()
         if _TYPE.match(self.text, self.at):
             return self.tensor()
-        if (text := self.quoted()) is not None:
-            return text
+        plain = not self.sees('"')
         name = self.name("a value: a number, a name, `<axis>`, `[type]`, `@instance` or a tuple")
         if self.sees("("):
             return self.init(name)
-        return CONSTANTS.get(name, name)
-
-    def _reference(self) -> Reference:
-        up = 0
-        while self.take("^"):
-            up += 1
-        down: list[str] = []
-        if SYMBOL.match(self.text, self.at) or self.sees('"'):
-            down.append(self.symbol("a name"))
-            while self.take("."):
-                down.append(self.symbol("a name"))
-        return Reference(up, tuple(down))
+        return CONSTANTS.get(name, name) if plain else name
 
     def sequence(self) -> tuple[Any, ...]:
         """`(a, b)`, `(a,)`, `(0 * 126)`."""
@@ -225,3 +215,10 @@ class Scanner:
             if not self.take(",") and not self.sees(")"):
                 self.fail("`,` or `)`")
         return Init(kind, tuple(arguments))
+
+
+def _reference(text: str) -> Reference:
+    """`@^^embed.table` as a reference: up two levels, then down."""
+    names = text[1:].lstrip("^")
+    parts = re.findall(_PART, names)
+    return Reference(len(text) - 1 - len(names), tuple(json.loads(p) if p.startswith('"') else p for p in parts))

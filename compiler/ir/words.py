@@ -60,7 +60,12 @@ def tensor(type: TensorType) -> str:
 
 def init(value: Init) -> str:
     """`normal(std=0.02)`."""
-    return f"{name(value.kind)}({', '.join(f'{name(k)}={attribute(v)}' for k, v in value.arguments)})"
+    return f"{_text(value.kind)}({', '.join(f'{name(k)}={attribute(v)}' for k, v in value.arguments)})"
+
+
+def _text(value: str) -> str:
+    """A text as a value: quoted where it would read as something else."""
+    return json.dumps(value) if value in CONSTANTS else name(value)
 
 
 def attribute(value: Any) -> str:
@@ -72,7 +77,7 @@ def attribute(value: Any) -> str:
     if isinstance(value, float):
         return float.__repr__(value)
     if isinstance(value, str):
-        return name(value) if value not in CONSTANTS else json.dumps(value)
+        return _text(value)
     if isinstance(value, Axis):
         return f"<{axis(value)}>"
     if isinstance(value, TensorType):

@@ -37,7 +37,10 @@ def axis_diagnostic(error: AxisError, span: Span, operands: tuple[Tensor, ...]) 
         if position < len(operands) and operands[position].span != span:
             operand = operands[position]
             labels.append(Label(operand.span, f"this is {operand.type}"))
-    return _AXIS_ERRORS[error.kind](error.message, span, tuple(labels), error.help)
+    help = error.help
+    if error.kind == "dtype" and not help and any(o.type.dtype == "bool" for o in operands):
+        help = "`real(..)` makes 1.0 of true and 0.0 of false"
+    return _AXIS_ERRORS[error.kind](error.message, span, tuple(labels), help)
 
 
 def operation_span(span: Span, operands: tuple[Tensor, ...]) -> Span:
@@ -48,6 +51,10 @@ def operation_span(span: Span, operands: tuple[Tensor, ...]) -> Span:
         found = re.fullmatch(r"[\s)]*([-+*/%^<>=!]+|and|or|\|>)[\s(]*", between)
         if found:
             return Span(span.source, inside[0].end + found.start(1), inside[0].end + found.end(1))
+    if len(inside) == 1:
+        sign = re.fullmatch(r"(not|-)[\s(]*", span.source.text[span.start : inside[0].start])
+        if sign:
+            return Span(span.source, span.start, span.start + sign.end(1))
     called = re.match(r"[A-Za-z_.][\w.]*(?=\()", span.text)
     if called and all(span.start + called.end() <= s.start for s in inside):
         return Span(span.source, span.start, span.start + called.end())

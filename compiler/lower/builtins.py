@@ -28,6 +28,7 @@ class Arguments:
         self.evaluator, self.name, self.span = evaluator, name, span
         self.positional = [g for g in given if g.name is None]
         self.named = {g.name: g for g in given if g.name is not None}
+        self.at = span  # where the last axes stood
 
     def next(self, what: str) -> Given:
         if not self.positional:
@@ -41,7 +42,15 @@ class Arguments:
         return self.evaluator.as_tensor(self.next(what))
 
     def axes(self, what: str = "an axis") -> tuple[str, ...]:
-        return self.evaluator.axis_names(self.next(what))
+        given = self.next(what)
+        self.at = given.span
+        return self.evaluator.axis_names(given)
+
+    def one_axis(self) -> str:
+        names = self.axes()
+        if len(names) != 1:
+            raise WeftError(errors.wrong_call(f"`{self.name}` works along one axis", self.at, (f"write {USAGE[self.name]}",)))
+        return names[0]
 
     def remaining_axes(self) -> tuple[str, ...]:
         names = self.axes()
@@ -57,9 +66,10 @@ class Arguments:
 
     def whole(self, name: str) -> int:
         given = self.named.pop(name, None) or self.next(f"a number `{name}`")
-        value = number(self.evaluator.value_of(given))
+        found = self.evaluator.value_of(given)
+        value = number(found)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise WeftError(errors.parameter_mismatch(name, "a whole number", describe(value), given.span))
+            raise WeftError(errors.parameter_mismatch(name, "a whole number", describe(found), given.span))
         return value
 
     def done(self) -> None:
@@ -98,13 +108,13 @@ def kernel(usage: str) -> Callable[[Run], Run]:
     return register
 
 
-def _need_axis(tensor: Tensor, names: tuple[str, ...], given_span: Span, role: str = "") -> None:
+def _need_axis(tensor: Tensor, names: tuple[str, ...], given_span: Span) -> None:
     for name in names:
         if not tensor.type.has(name):
             near = nearest(name, tensor.type.names)
             raise WeftError(
                 errors.not_an_axis(
-                    f"`{name}` is not an axis of the operand{role}", given_span,
+                    f"`{name}` is not an axis of {tensor.type}", given_span,
                     (Label(tensor.span, f"this is {tensor.type}"),), f"did you mean `{near}`?" if near else "",
                 )
             )
@@ -148,7 +158,7 @@ for _name in ("sum", "mean", "max", "min"):
 @kernel("argmax(x, V)")
 def _argmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axes()
-    _need_axis(x, axes, span)
+    _need_axis(x, axes, arguments.at)
     return evaluator.building(span).op("argmax", (x,), span, over=axes)
 
 
@@ -172,16 +182,16 @@ def _softmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 def _best(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x = arguments.tensor()
     count = arguments.whole("count")
-    (axis,) = arguments.axes()
-    _need_axis(x, (axis,), span)
+    axis = arguments.one_axis()
+    _need_axis(x, (axis,), arguments.at)
     return evaluator.building(span).op("top", (x,), span, over=axis, count=count)
 
 
 @kernel("take(table, ids, V)")
 def _take(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     table, ids = arguments.tensor(), arguments.tensor()
-    (axis,) = arguments.axes()
-    _need_axis(table, (axis,), span)
+    axis = arguments.one_axis()
+    _need_axis(table, (axis,), arguments.at)
     return evaluator.building(span).op("take", (table, ids), span, axis=axis)
 
 
@@ -198,7 +208,7 @@ def _name_of(expression: tree.Expression, name: str) -> str:
 def _rename(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     source, target = _name_of(axes.source, "rename"), _name_of(axes.target, "rename")
-    _need_axis(x, (source,), axes.span)
+    _need_axis(x, (source,), axes.source.span)
     size = evaluator.elaborator.remembered(x.type.axis(source).size)
     return evaluator.building(span).op("rename", (x,), span, axis=source, to=Axis(target, size))
 
@@ -207,7 +217,7 @@ def _rename(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
     x, axes = arguments.tensor(), arguments.axis_map()
     source = _name_of(axes.source, "split")
-    _need_axis(x, (source,), axes.span)
+    _need_axis(x, (source,), axes.source.span)
     if not isinstance(axes.target, tree.Tuple):
         raise WeftError(errors.wrong_call("`split` needs at least two axes", axes.span, (f"write {USAGE['split']}",)))
     body = evaluator.building(span)
@@ -239,7 +249,7 @@ def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
 def _merge(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     names = evaluator.axis_names(Given(None, axes.source, None, axes.span))
-    _need_axis(x, names, axes.span)
+    _need_axis(x, names, axes.source.span)
     target = _name_of(axes.target, "merge")
     size = Size.of(1)
     for name in names:
@@ -262,7 +272,7 @@ def _join(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     if not tensors:
         raise WeftError(errors.wrong_call("`join` needs tensors before the axes", span, (f"write {USAGE['join']}",)))
     for tensor in tensors:
-        _need_axis(tensor, (source,), axes.span)
+        _need_axis(tensor, (source,), axes.source.span)
     tensors = evaluator.same_axes(tensors, source, span)
     size = Size.of(0)
     for tensor in tensors:
@@ -276,7 +286,7 @@ def _interleave(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tenso
     tensors, axes = _parts(evaluator, arguments, "interleave")
     source, target = _name_of(axes.source, "interleave"), _name_of(axes.target, "interleave")
     for tensor in tensors:
-        _need_axis(tensor, (source,), axes.span)
+        _need_axis(tensor, (source,), axes.source.span)
     tensors = evaluator.same_axes(tensors, "", span)
     body = evaluator.building(span)
     pair = Axis(f"{source}_parts", Size.of(len(tensors)))
@@ -289,7 +299,7 @@ def _interleave(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tenso
 def _slice(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     source, target = _name_of(axes.source, "slice"), _name_of(axes.target, "slice")
-    _need_axis(x, (source,), axes.span)
+    _need_axis(x, (source,), axes.source.span)
     start = arguments.whole("start")
     to = evaluator.known_axis(target)
     if to is None:
@@ -303,8 +313,8 @@ def _slice(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 @kernel("shift(x, T, by = 1)")
 def _shift(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x = arguments.tensor()
-    (axis,) = arguments.axes()
-    _need_axis(x, (axis,), span)
+    axis = arguments.one_axis()
+    _need_axis(x, (axis,), arguments.at)
     return evaluator.building(span).op("shift", (x,), span, axis=axis, by=arguments.whole("by"))
 
 
@@ -328,9 +338,10 @@ kernel("index(J)")(_of_axis("index"))
 @kernel("dropout(x, 0.1)")
 def _dropout(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, given = arguments.tensor(), arguments.next("a rate")
-    rate = number(evaluator.value_of(given))
+    value = evaluator.value_of(given)
+    rate = number(value)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise WeftError(errors.parameter_mismatch("rate", "a number from 0 up to 1", describe(rate), given.span))
+        raise WeftError(errors.parameter_mismatch("rate", "a number from 0 up to 1", describe(value), given.span))
     body = evaluator.building(span)
     return body.op("dropout", (x,), span, name=body.site("dropout"), rate=float(rate)) if rate else x
 
@@ -361,7 +372,8 @@ def _static(name: str, numbers: list[Any], span: Span) -> Any:
     try:
         return STATIC_FUNCTIONS[name](*numbers)
     except (ValueError, OverflowError, ZeroDivisionError) as error:
-        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: {error}", span)) from error
+        why = "the result is too large" if isinstance(error, OverflowError) else "there is no real result"
+        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: {why}", span)) from error
 
 
 _REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor")
@@ -410,9 +422,12 @@ def _initialiser(kind: str, defaults: Mapping[str, float | None]) -> None:
         values = []
         for name, default in defaults.items():
             given = arguments.optional(name)
-            value = number(evaluator.value_of(given)) if given else default
+            if given is None and default is None:
+                raise WeftError(errors.wrong_call(f"`{kind}` needs `{name}`", span, (f"write {USAGE[kind]}",)))
+            found = evaluator.value_of(given) if given else default
+            value = number(found)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise WeftError(errors.parameter_mismatch(name, "a number", describe(value), given.span if given else span))
+                raise WeftError(errors.parameter_mismatch(name, "a number", describe(found), given.span if given else span))
             if name == "std" and value < 0:
                 raise WeftError(errors.parameter_mismatch(name, "a number of at least 0", describe(value), given.span if given else span))
             values.append((name, float(value)))

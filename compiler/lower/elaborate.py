@@ -19,7 +19,7 @@ from .body import Body, Undecided
 from .expressions import Evaluator
 from .instances import instantiate, typed
 from .results import TWICE, conform, declared_type
-from .scope import Scope
+from .scope import Scope, declared_once
 from .signature import Binding, Mismatch, bind
 from .values import Component, FnValue, Pack, Placed, PlacedLayers, Tensor, canonical, describe
 
@@ -168,6 +168,11 @@ class Elaborator:
         body = evaluator.building(span)
         if body.outer is not None:
             raise WeftError(errors.not_in_scan(f"`{owner.label}`", span))
+        for parameter in method.signature.parameters:
+            if isinstance(parameter.type, tree.NamedType):
+                help = ("numbers and sizes are parameters of the block, a method takes tensors",)
+                shown = f"`{parameter.type.name}`"
+                raise WeftError(errors.wrong_kind(shown, "the axes of a tensor, as in `[.., D]`", parameter.type.span, help))
         given = _assign(f"{owner.label}.{name}", method.signature.parameters, arguments, span, set())
         definition = f"{owner.component.unit.prefix}.{owner.label}.{name}"
         return self._invoke(evaluator, method, owner, name, owner.scope, owner.key, (), given, span, definition)
@@ -353,6 +358,7 @@ class Elaborator:
         local: tuple[TensorType, ...], definition: str,
     ) -> Specialised:
         """Elaborate a body on inputs of the given local types."""
+        declared_once((p.name, p.span) for p in declaration.signature.parameters)
         body = Body(owner, binding, symbolic=self.symbolic)
         inner = Scope(scope.unit, scope)
         for type in local:
@@ -401,13 +407,14 @@ class Elaborator:
         if not declared:
             return results
         if len(declared) != len(results):
-            message = f"{len(results)} values", f"{len(declared)}"
-            raise WeftError(errors.result_mismatch(*message, at, declared[0].span))
+            shown, wanted = ("one value" if n == 1 else f"{n} values" for n in (len(results), len(declared)))
+            raise WeftError(errors.result_mismatch(shown, wanted, at, declared[0].span.to(declared[-1].span)))
         stack = owner.stack if owner else ()
         checked = []
         for tensor, type in zip(results, declared, strict=True):
             if not isinstance(type, tree.TensorTypeExpression):
-                raise WeftError(errors.wrong_kind(f"`{type.name}`", "the axes of a tensor", type.span))
+                help = ("write its axes: `[.., D]`; a number has none: `[]`",)
+                raise WeftError(errors.wrong_kind(f"`{type.name}`", "the axes of a tensor", type.span, help))
             local = declared_type(evaluator, type, evaluator.body, stack)
             checked.append(conform(evaluator, tensor, local, tuple(s.name for s in stack), type.span))
         return checked

@@ -15,7 +15,7 @@ from ..ir.graph import Origin
 from . import limits, numbers
 from .body import Body
 from .builtins import BUILTINS, Given
-from .scope import Scope
+from .scope import Scope, declared_once
 from .values import (
     Builtin, Component, Deferred, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, Tensor, describe,
 )
@@ -122,7 +122,7 @@ class Evaluator:
         if isinstance(here, tree.Name):
             found, value = self.scope.find(here.id, here.span)
             return tuple(a.name for a in value.axes) if found and isinstance(value, Pack) else (here.id,)
-        raise WeftError(errors.wrong_call("the name of an axis is needed here", given.span))
+        raise WeftError(errors.wrong_call("the name of an axis is needed here", given.span, (), "not the name of an axis"))
 
     # ------------------------------------------------------------ names and parts
 
@@ -168,12 +168,14 @@ class Evaluator:
             raise WeftError(errors.wrong_kind(describe(owner), "an instance", e.value.span))
         if e.name in owner.methods:
             return MethodValue(owner, e.name)
+        at = Span(e.span.source, e.span.end - len(e.name), e.span.end)
         if e.name in owner.scope.entries:
             value = owner.scope.find(e.name, e.span)[1]
             if not isinstance(value, Weight):
                 return value
+            help = (f"give `{owner.label}` a method that uses it, as `Embedding` has `logits` for its table",)
+            raise WeftError(errors.wrong_kind(f"a parameter of `{owner.label}`", "a method or a child", at, help))
         parts = [*owner.methods, *owner.children]
-        at = Span(e.span.source, e.span.end - len(e.name), e.span.end)
         raise WeftError(errors.no_such_part(e.name, f"`{owner.label}`", parts, at))
 
     # ------------------------------------------------------------ operators
@@ -234,8 +236,8 @@ class Evaluator:
         value = self.evaluate(e.left)
         first = Given(None, None, value, e.left.span)
         if isinstance(e.right, tree.Call):
-            return self._apply(self.evaluate(e.right.function), (first, *self._given(e.right)), e.right.span)
-        return self._apply(self.evaluate(e.right), (first,), e.right.span)
+            return self._apply(self.evaluate(e.right.function), (first, *self._given(e.right)), e.right.span, e.right.function.span)
+        return self._apply(self.evaluate(e.right), (first,), e.right.span, e.right.span)
 
     # ------------------------------------------------------------ calls
 
@@ -243,9 +245,10 @@ class Evaluator:
         return tuple(Given(a.name, a.value, None, a.span) for a in e.arguments)
 
     def _call(self, e: tree.Call) -> Any:
-        return self._apply(self.evaluate(e.function), self._given(e), e.span)
+        return self._apply(self.evaluate(e.function), self._given(e), e.span, e.function.span)
 
-    def _apply(self, callee: Any, given: tuple[Given, ...], span: Span) -> Any:
+    def _apply(self, callee: Any, given: tuple[Given, ...], span: Span, function: Span) -> Any:
+        """Call what stands at `function`; `span` is the whole call."""
         if isinstance(callee, Builtin):
             return callee.run(self, given, span)
         arguments = [(g.name, self.value_of(g), g.span) for g in given]
@@ -259,8 +262,7 @@ class Evaluator:
             return self.elaborator.call_method(self, callee.owner, callee.name, arguments, span)
         if isinstance(callee, PlacedLayers):
             return self.elaborator.call_layers(self, callee, arguments, span)
-        help = (f"`{span.text.split('(')[0]}(..)` is written with the arguments of a declaration",)
-        raise WeftError(errors.wrong_kind(describe(callee), "something that can be called", span, help if callee is None else ()))
+        raise WeftError(errors.wrong_kind(describe(callee), "something that can be called", function))
 
     def _construct(self, component: Component, arguments: list[tuple[str | None, Any, Span]], span: Span) -> Component:
         for _, value, at in arguments:
@@ -286,6 +288,7 @@ class Evaluator:
 
     def evaluate_body(self, body: tree.Body) -> Any:
         """Statements in a scope of their own, then the value of the last expression."""
+        declared_once((n, s.span) for s in body.statements if isinstance(s, tree.Let) for n in s.names)
         inner = self.inside(Scope(self.scope.unit, self.scope))
         for statement in body.statements:
             inner.run(statement)

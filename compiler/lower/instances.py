@@ -15,7 +15,7 @@ from ...lang.walk import mentions, walk
 from ..ir.module import Init, Path
 from . import limits, numbers
 from .expressions import Evaluator, Weight
-from .scope import Lazy, Scope
+from .scope import Lazy, Scope, declared_once
 from .values import (
     LAYER, Component, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, canonical, describe,
 )
@@ -52,6 +52,7 @@ class _Placing:
     def run(self) -> Placed:
         if len(self.path) > limits.NESTING:
             raise WeftError(self._endless())
+        declared_once((n, m.span) for m in (*self.declaration.parameters, *self.declaration.members) for n in _names(m))
         if self.index is not None:
             self.scope.entries[self.index[0]] = self.index[1]
         for parameter in self.declaration.parameters:
@@ -68,7 +69,7 @@ class _Placing:
                     self.scope.entries[name] = Weight(self.placed, member, name)
             elif isinstance(member, tree.Method):
                 self.placed.methods[member.name] = member
-                self.scope.entries.setdefault(member.name, MethodValue(self.placed, member.name))
+                self.scope.entries[member.name] = MethodValue(self.placed, member.name)
             elif isinstance(member, tree.Require):
                 requirements.append(member)
         self._check_overrides()
@@ -294,6 +295,13 @@ class _Placing:
         return None
 
 
+def _names(member: tree.Parameter | tree.Member) -> tuple[str, ...]:
+    """The names a parameter or member declares."""
+    if isinstance(member, tree.WeightDecl):
+        return member.names
+    return () if isinstance(member, tree.Require | tree.StreamDecl) else (member.name,)
+
+
 def _leaves(overrides: Overrides) -> list[tree.Expression]:
     found = [overrides.leaf.expression] if overrides.leaf else []
     for part in overrides.parts.values():
@@ -317,6 +325,10 @@ def positive(elaborator: Elaborator, what: str, size: Size, span: Span) -> Size:
     if size.value > limits.AXIS:
         raise WeftError(errors.too_large(f"{what} = {size.value:_}", f"{limits.AXIS:_}", span))
     return size
+
+
+KINDS = ("dim", "dims", "int", "real", "bool", "string", "Init")
+"""The kinds of static parameters; every other kind is an interface."""
 
 
 def typed(
@@ -376,7 +388,7 @@ def _interface(elaborator: Elaborator, unit: Any, parameter: tree.Parameter, kin
     assert parameter.type is not None
     if found is None or not isinstance(found[1], tree.Interface):
         known = [n for n in unit.names() if isinstance(unit.find(n)[1], tree.Interface)]
-        raise WeftError(errors.unknown_name(kind, ["dim", "dims", "int", "real", "bool", "string", "Init", *known], parameter.type.span))
+        raise WeftError(errors.unknown_name(kind, [*KINDS, *known], parameter.type.span))
     for method in found[1].methods:
         reason = unmet(method, value)
         if reason:

@@ -7,4 +7,4 @@ PARAMETERS = 10**14  # learned values of a model
 NUMBER = 2**63 - 1  # the largest whole number a static value may be
 TERMS = 100  # of the polynomial of one size
 STEPS = 2_000_000  # expressions evaluated while one model is elaborated
-INSTANCE = 20  # steps that one instance counts for
+INSTANCE = 100  # steps that one instance counts for

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ...lang import errors, tree
 from ...lang.axes import Axis, TensorType
 from ...lang.diagnostics import WeftError
-from ...lang.program import NamedItem, Program, Unit, name_span
+from ...lang.program import NamedItem, Program, Unit, name_span, word_span
 from ...lang.sizes import Size
 from ..ir.graph import NOWHERE, Origin
 from ..ir.module import Init, Instance, Layers, Module, Parameter
@@ -55,7 +55,7 @@ def compile_component(name: str, component: Component, ceiling: int | None = Non
     declaration = component.declaration
     streams = [m for m in declaration.members if isinstance(m, tree.StreamDecl)]
     if len(streams) > 1:
-        raise WeftError(errors.duplicate_name("stream", streams[1].span, streams[0].span))
+        raise WeftError(errors.duplicate_name("stream", streams[1].span, streams[0].span, "a model has one stream"))
     stream = (streams[0].axis, streams[0].history) if streams else None
     elaborator = Elaborator(stream, ceiling=ceiling)
     root = elaborator.place(component)
@@ -92,7 +92,7 @@ def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None,
             axes.append(Axis(entry.id, value.size if found and isinstance(value, Axis) else Size.symbol(entry.id)))
         types.append(TensorType(tuple(axes), type.dtype))
     if stream and declared and not any(t.has(stream[0]) for t in types):
-        raise WeftError(errors.unknown_name(stream[0], [n for t in types for n in t.names], declared.span))
+        raise WeftError(errors.unknown_name(stream[0], [n for t in types for n in t.names], word_span(declared.span, stream[0], len("stream"))))
     parameters = list(method.signature.parameters)
     from .signature import Binding
 

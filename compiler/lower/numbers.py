@@ -51,14 +51,14 @@ def binary(op: str, left: Any, right: Any) -> Any:
     """
     if op in ("and", "or"):
         if not isinstance(left, bool) or not isinstance(right, bool):
-            raise NotStatic(f"`{op}` needs two bools")
+            raise NotStatic("two bools")
         return (left and right) if op == "and" else (left or right)
     a, b = number(left), number(right)
     if op in ("==", "!="):
         same = (a == b) if a is not None and b is not None else left == right
         return same if op == "==" else not same
     if a is None or b is None or isinstance(a, bool) or isinstance(b, bool):
-        raise NotStatic(f"`{op}` needs two numbers")
+        raise NotStatic("two numbers")
     if op in COMPARE and not isinstance(a, Size) and not isinstance(b, Size):
         return COMPARE[op](a, b)
     return bounded(_sizes(op, a, b) if isinstance(a, Size) or isinstance(b, Size) else _numbers(op, a, b))

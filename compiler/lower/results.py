@@ -63,7 +63,9 @@ def declared_type(
     return TensorType((*axes[:at], *missing, *axes[at:]), type.dtype)
 
 
-def conform(evaluator: Evaluator, tensor: Tensor, type: TensorType, stacked: tuple[str, ...], declaration: Span) -> Tensor:
+def conform(
+    evaluator: Evaluator, tensor: Tensor, type: TensorType, stacked: tuple[str, ...], declaration: Span, what: str = "the result"
+) -> Tensor:
     """The tensor with exactly the declared type: reordered, repeated, whole numbers made real. Else a diagnostic."""
     body = evaluator.building(tensor.span)
     wanted = tuple(a for a in type.axes if a.name not in stacked or tensor.type.has(a.name))
@@ -75,5 +77,5 @@ def conform(evaluator: Evaluator, tensor: Tensor, type: TensorType, stacked: tup
     extra = [a for a in tensor.type.axes if not target.has(a.name)]
     differs = [a for a in tensor.type.axes if target.has(a.name) and target.axis(a.name).size != a.size]
     if extra or differs or tensor.type.dtype != target.dtype:
-        raise WeftError(errors.result_mismatch(str(tensor.type), str(target), tensor.span, declaration))
+        raise WeftError(errors.result_mismatch(str(tensor.type), str(target), tensor.span, declaration, what))
     return body.op("expand", (tensor,), tensor.span, axes=wanted)

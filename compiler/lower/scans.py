@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...lang import errors, tree
 from ...lang.diagnostics import WeftError
+from ...lang.source import Span
 from ..ir.control import scan
 from ..ir.graph import Origin
 from .body import Body
 from .results import conform, declared_type
-from .scope import Scope
+from .scope import Scope, declared_once
 from .values import Tensor
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
             raise WeftError(errors.wrong_kind("a name", "the axes of the state, as in `[.., H, K]`", state.type.span))
         type = declared_type(evaluator, state.type, outer)
         start = evaluator.lift(evaluator.evaluate(state.initial), state.initial.span)
-        initial.append(conform(evaluator, evaluator.as_real(start) if type.dtype == "real" else start, type, (), state.span))
+        initial.append(conform(evaluator, start, type, (), state.type.span, f"the state `{state.name}`"))
         types.append(type)
         tensor = body.input(state.name, type, state.span)
         body.name(tensor, state.name)
         scope.entries[state.name] = tensor
 
+    declared_once((n, s.span) for s in e.body.statements if isinstance(s, tree.Let) for n in s.names)
     following: dict[str, Tensor] = {}
     yields: list[Tensor] = []
     for statement in e.body.statements:
@@ -50,8 +52,9 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
             if statement.name not in names:
                 raise WeftError(errors.unknown_name(statement.name, names, statement.span))
             value = inner.lift(inner.evaluate(statement.value), statement.value.span)
-            type = types[names.index(statement.name)]
-            following[statement.name] = conform(inner, value, type, (), statement.value.span)
+            at = names.index(statement.name)
+            what = f"the state `{statement.name}`"
+            following[statement.name] = conform(inner, value, types[at], (), e.states[at].type.span, what)
         elif isinstance(statement, tree.Yield):
             value = inner.evaluate(statement.value)
             for one in value if isinstance(value, tuple) else (value,):
@@ -64,14 +67,16 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
         )
     for state in e.states:
         if state.name not in following:
-            raise WeftError(errors.wrong_call(f"the scan never says what `{state.name}` is next", state.span, (f"add `next {state.name} = ..`",)))
+            raise WeftError(errors.wrong_call(f"the scan never says what `{state.name}` is next", state.span, (f"add `next {state.name} = ..`",), "no `next`"))
     if not yields:
         raise WeftError(errors.wrong_kind("a scan without `yield`", "a value", e.span, ("add `yield ..` to its body",)))
     if not body.slices:
-        raise WeftError(errors.wrong_call(f"nothing inside this scan has the axis `{axis.name}`", e.span))
+        head = Span(e.span.source, e.span.start, e.axis.span.end)
+        raise WeftError(errors.wrong_call(f"nothing inside this scan has the axis `{axis.name}`", head, (), "nothing to scan"))
     for tensor in yields:
         if tensor.type.has(axis.name):
-            raise WeftError(errors.axis_twice(f"what is yielded has the axis `{axis.name}` already", tensor.span))
+            help = f"a step sees one entry along `{axis.name}`: compute `{tensor.span.text}` before the scan and use its name inside"
+            raise WeftError(errors.axis_twice(f"what is yielded has the axis `{axis.name}` already", tensor.span, (), help))
 
     results = [following[s.name] for s in e.states] + yields
     body.graph.outputs = tuple(t.value for t in results)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...lang import errors
 from ...lang.diagnostics import WeftError
-from ...lang.program import Unit
+from ...lang.program import Unit, word_span
 from ...lang.source import Span
+
+
+def declared_once(names: Iterable[tuple[str, Span]]) -> None:
+    """Raises E0202 when a name stands among `(name, where its declaration is)` twice."""
+    first: dict[str, Span] = {}
+    for name, span in names:
+        if name in first:
+            raise WeftError(errors.duplicate_name(name, word_span(span, name), word_span(first[name], name)))
+        first[name] = span
 
 
 @dataclass(eq=False)

@@ -70,7 +70,8 @@ def bind(
 
 def _dtype(type: tree.TensorTypeExpression, given: TensorType, name: str, position: int) -> str:
     if given.dtype != type.dtype and not (type.dtype == "real" and given.dtype == "int"):
-        raise Mismatch(position, f"`{name}` must be {type.dtype}, this is {given.dtype}")
+        help = "" if type.dtype == "bool" else f"`{type.dtype}(..)` converts it"
+        raise Mismatch(position, f"`{name}` must be {type.dtype}, this is {given.dtype}", help)
     return type.dtype
 
 

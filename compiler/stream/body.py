@@ -147,8 +147,9 @@ class Body:
         attributes = {k: self.retyped(v) for k, v in node.attributes}
         operands = operands or tuple(self.new[v] for v in node.operands)
         if node.op == "expand":
+            wanted = {a.name for a in attributes["axes"]}
             extra = self._extra(operands[0], self.old.graph.type(node.operands[0]))
-            attributes["axes"] = (*extra, *attributes["axes"])
+            attributes["axes"] = (*(a for a in extra if a.name not in wanted), *attributes["axes"])
         elif node.op in ("concat", "stack"):
             operands = self._alike(operands, attributes["axis"] if node.op == "concat" else None)
         return self.add(node.op, *operands, origin=node.origin, **attributes)

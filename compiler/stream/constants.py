@@ -80,7 +80,8 @@ class _Split:
                     new[value] = build(graph, "state", name=name, type=type, origin=node.origin)
                 states.append(State(name, "constant", type, new[value]))
         graph.outputs = tuple(new[v] for v in old.graph.outputs)
-        kept = tuple(pair for pair, at in zip(old.inputs, inputs, strict=True) if not (self.keep and mixed and at == CONSTANT))
+        gone = CONSTANT if self.keep and mixed else None
+        kept = tuple(pair for pair, at in zip(old.inputs, inputs, strict=True) if at != gone)
         return replace(old, graph=graph, inputs=kept, states=tuple(states))
 
     def _levels(self, old: Function, inputs: Sequence[int]) -> dict[Value, int]:

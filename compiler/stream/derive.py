@@ -10,6 +10,7 @@ from ...lang.diagnostics import WeftError
 from ..ir.graph import Graph, Value
 from ..ir.module import Function, Module
 from ..ir.order import reachable
+from ..lower.model import deep_recursion
 from ..passes.inference import drop_penalties
 from .body import fresh
 from .constants import computing_constants, reading_constants
@@ -67,7 +68,8 @@ def _derive(module: Module, form: Form) -> Module:
 def _run(module: Module, form: Form, rings: Mapping[Key, int]) -> tuple[Derivation, str]:
     derivation = Derivation(module, form, rings)
     types = tuple(type for _, type in module.main.inputs)
-    return derivation, derivation.derive(module.entry, types, (NOTHING,) * len(types), False, False, ()).name
+    with deep_recursion():
+        return derivation, derivation.derive(module.entry, types, (NOTHING,) * len(types), False, False, ()).name
 
 
 def _named_alike(module: Module, bases: Mapping[str, str]) -> Module:

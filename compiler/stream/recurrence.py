@@ -76,9 +76,8 @@ def _derived_body(
         now = [*states, *(body.type(v).without(axis.name) for v in operands[count:last])]
         now += [body.type(v) for v in operands[last:]]
         crossing = cross(old, before, now)
-        chain = (*body.chain, node.origin)
-        nothing = (NOTHING,) * len(now)
-        derived = body.derivation.derive(old.name, crossing.types, nothing, body.is_spare(node), True, chain)
+        nothing, spare = (NOTHING,) * len(now), body.is_spare(node)
+        derived = body.derivation.derive(old.name, crossing.types, nothing, spare, True, body.chain)
         outputs = []
         for type, outer, inner in zip(derived.outputs, here, old.output_types, strict=True):
             outputs.append(result_type(type, result_names(crossing, outer, inner), body.batch()))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 import weft
+from numpy.typing import NDArray
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
@@ -40,6 +39,121 @@ use attention: Attention, attend, causal, window, full
 use position: RoPE, ALiBi, zero, SinusoidalPositions
 use recurrent: TimeMix, TokenShift
 """
+
+
+# Blocks that mix tokens, each in its own way, with what they remember per layer.
+MIXERS = {
+    "grouped-query attention with rotations": """
+block Mix(D: dim) {
+  attn = Attention(D, 4, 2, pos = RoPE(D / 4, 100.0))
+  forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
+}""",
+    "a window with slopes": """
+block Mix(D: dim) {
+  attn = Attention(D, 4, 2, mask = window(width = 3), bias = ALiBi(2))
+  forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
+}""",
+    "a table of distances": """
+block Distances(G: dim) {
+  dim N = 6
+  param table: [N, G] = normal(std = 1.0)
+  forward(q: int[T], k: int[S]) -> [G, T, S] { take(table, minimum(maximum(q - k, 0), 5), N) }
+}
+block Mix(D: dim) {
+  attn = Attention(D, 4, 2, bias = Distances(2))
+  forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
+}""",
+    "a latent": """
+block Mix(D: dim) {
+  dim C = 3
+  dim H = 2
+  dim K = 4
+  squeeze = Linear(D, C)
+  norm = RMSNorm(C)
+  q = Linear(D, (H, K))
+  k = Linear(C, (H, K))
+  v = Linear(C, (H, K))
+  o = Linear((H, K), D)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    latent  = x |> squeeze |> norm |> rename(T -> S)
+    scores  = dot(q(x), k(latent), K) / sqrt(K)
+    weights = softmax(scores, S where causal(position(T), position(S)))
+    o(dot(weights, v(latent), S))
+  }
+}""",
+    "attention without softmax": """
+block Mix(D: dim) {
+  dim K = 4
+  q = Linear(D, K)
+  k = Linear(D, K)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    keys   = rename(k(x), T -> S)
+    values = rename(x, T -> S)
+    scores = choose(position(T) - position(S) >= 0, dot(q(x), keys, K), 0)
+    dot(scores, values, S) / (position(T) + 1)
+  }
+}""",
+    "a sum over what was": """
+block Mix(D: dim) {
+  forward(x: [.., T, D]) -> [.., T, D] {
+    past = rename(x, T -> S)
+    sum(choose(position(S) < position(T), past, 0) / (2 + position(T)), S)
+  }
+}""",
+    "a convolution": """
+block Mix(D: dim) {
+  param near: [D] = normal(std = 1.0)
+  param far: [D] = normal(std = 1.0)
+  forward(x: [.., T, D]) -> [.., T, D] { far * shift(x, T, by = 3) + near * shift(x, T, by = 1) * x }
+}""",
+    "token shift and a recurrence": """
+block Mix(D: dim) {
+  shift = TokenShift(D)
+  time = TimeMix(D, 2)
+  forward(x: [.., T, D]) -> [.., T, D] { time(shift(x)) }
+}""",
+    "a recurrence with a learned start": """
+block Mix(D: dim) {
+  param begin: [D] = normal(std = 1.0)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    scan T from s: [.., D] = begin {
+      next s = tanh(s + x)
+      yield s * x
+    }
+  }
+}""",
+    "a recurrence of positions": """
+block Mix(D: dim) {
+  forward(x: [.., T, D]) -> [.., T, D] {
+    keep = 1 / (1.5 + position(T))
+    y = scan T from s: [D] = 0 {
+      next s = s * keep + 1
+      yield s
+    }
+    x * y
+  }
+}""",
+    "attention and a recurrence": """
+block Mix(D: dim) {
+  attn = Attention(D, 4, 1, mask = window(width = 2))
+  time = TimeMix(D, 2)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    y = attn(x)
+    y + time(x + y)
+  }
+}""",
+    "a history that a block returns": """
+block Keep(D: dim) {
+  forward(x: [.., T, D]) -> [.., S, D] { rename(x, T -> S) }
+}
+block Mix(D: dim) {
+  keep = Keep(D)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    past = keep(x)
+    dot(softmax(dot(x, past, D), S where window(position(T), position(S), width = 3)), past, S)
+  }
+}""",
+}
 
 
 def compiled(text: str, name: str = "Demo") -> Module:
@@ -98,7 +212,8 @@ class Bench:
         verify(form, "rows")
         length = max(map(len, sequences))
         shape = (len(sequences), length)
-        tokens, positions, segments = self.tokens(*shape), self.generator.integers(0, 9, shape), np.zeros(shape, np.int64)
+        tokens, positions = self.tokens(*shape), self.generator.integers(0, 9, shape)
+        segments = np.zeros(shape, np.int64)
         places = []
         for row, sequence in enumerate(sequences):
             count = len(sequence)
@@ -134,10 +249,11 @@ class Bench:
             places = []
             for row, n in enumerate(counts):
                 start = int(generator.integers(0, shape[1] - n + 1))
-                place, piece = slice(start, start + n), slice(done[row], done[row] + n)
-                tokens[row, place], positions[row, place], valid[row, place] = sequences[row][piece], range(done[row], done[row] + n), True
-                places.append(place)
+                place, before = slice(start, start + n), done[row]
                 done[row] += n
+                tokens[row, place] = sequences[row][before : done[row]]
+                positions[row, place], valid[row, place] = range(before, done[row]), True
+                places.append(place)
             history_positions = np.concatenate([history_positions, positions], 1)
             history_valid = np.concatenate([history_valid, valid], 1)
             ambient = {

@@ -370,7 +370,9 @@ def mutated(text: str, words: list[str], draw: random.Random) -> str:
             case 1:
                 text = text[: one.end()] + " " + one.group() + text[one.end() :]
             case 2:
-                text = text[: one.start()] + two.group() + text[one.end() : two.start()] + one.group() + text[two.end() :]
+                text = (
+                    text[: one.start()] + two.group() + text[one.end() : two.start()] + one.group() + text[two.end() :]
+                )
             case 3:
                 text = text[: one.start()] + draw.choice(words) + " " + text[one.start() :]
             case 4:

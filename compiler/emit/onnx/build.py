@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ...ir.module import Module, Path, join
 from ...passes.inference import drop_penalties
 from .activation import Place
 from .composites import PORTABLE
 from .interface import Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, state_ports
-from .layout import Tensor, Writer
+from .layout import ONNX_TYPE, Tensor, Writer
 from .plan import Plan, StoredParameter, StoredState, plan
 from .scope import MainScope, Wire, reads, sweep
 from .sizes import Sizes
@@ -89,7 +89,8 @@ def build(module: Module) -> Built:
     used = {name for node in nodes for name in reads(node)}
     slots = tuple(_slots(stored, {path: w for path, w in main.parameters.items() if w.name in used}))
     graph = helper.make_graph(
-        nodes, module.name, [p.proto() for p in inputs], [p.proto() for p in outputs], [_initializer(s) for s in slots]
+        nodes, module.name, [p.proto() for p in inputs], [p.proto() for p in outputs], [_initializer(s) for s in slots],
+        value_info=_values(main, nodes, outputs),
     )
     model = helper.make_model(graph, opset_imports=opset_imports(), functions=translator.functions)
     model.ir_version, model.producer_name = IR_VERSION, "weft"
@@ -131,6 +132,13 @@ def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
 def _rename_graph(graph: GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         _rename(node, names)
+
+
+def _values(main: MainScope, nodes: Sequence[NodeProto], outputs: Sequence[Port]) -> list[ValueInfoProto]:
+    """What is known of the shapes of inner values."""
+    public = {p.name for p in outputs}
+    names = [name for node in nodes for name in node.output if name in main.shapes and name not in public]
+    return [helper.make_tensor_value_info(n, ONNX_TYPE[main.shapes[n][0]], main.shapes[n][1]) for n in names]
 
 
 def _slots(stored: Plan, wires: Mapping[Path, Wire]) -> Iterator[Slot]:

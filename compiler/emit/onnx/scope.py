@@ -86,7 +86,7 @@ class Scope:
 
     def literal(self, array: NDArray[Any]) -> tuple[Wire]:
         name = self.unique("constant")
-        value = numpy_helper.from_array(np.ascontiguousarray(array))
+        value = numpy_helper.from_array(np.require(array, requirements="C"))
         self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=value))
         return (Wire(name, self),)
 
@@ -114,13 +114,14 @@ class Scope:
 
 
 class MainScope(Scope):
-    """The main graph: its inputs (states among them), and the parameters in order of first use."""
+    """The main graph: its inputs (states among them), parameters in order of first use, dtypes and shapes of values."""
 
     def __init__(self) -> None:
         super().__init__(None)
         self.inputs: list[Wire] = []
         self.parameters: dict[Path, Wire] = {}
         self.states: dict[Path, Wire] = {}
+        self.shapes: dict[str, tuple[str, tuple[int | str | None, ...]]] = {}
 
     def input(self, name: str) -> Wire:
         self.inputs.append(Wire(self.unique(name), self))

@@ -13,7 +13,7 @@ from ...ir.graph import Node
 from ...ir.module import Function, Module, State
 from .activation import Activation, Argument, Place
 from .composites import Claim
-from .interface import Ambients, described
+from .interface import Ambients, Names, described
 from .joined import Joined
 from .layout import Tensor, Writer
 from .plan import Plan, named
@@ -30,7 +30,7 @@ class Translator:
         self, module: Module, plan: Plan, main: MainScope, sizes: Sizes, ambients: Ambients, claims: Mapping[str, Claim]
     ) -> None:
         self.module, self.plan, self.main, self.sizes = module, plan, main, sizes
-        self.ambients, self.claims = ambients, claims
+        self.ambients, self.claims, self.names = ambients, claims, Names(module)
         self.functions: list[FunctionProto] = []
         self._templates: dict[tuple[object, ...], list[Template]] = {}
         self._nodes: dict[str, tuple[Node, ...]] = {}
@@ -66,7 +66,22 @@ class Translator:
         place.writer.scope.updates[path] = own(place.writer, place.writer.arrange(tensor, groups))
 
     def node(self, activation: Activation, node: Node) -> tuple[Argument, ...]:
-        """The results of one node."""
+        """The results of one node. The shapes of those in the main graph are noted: runtimes plan memory by them."""
+        results = self._node(activation, node)
+        for result in results:
+            if isinstance(result, Tensor):
+                self._note(result)
+        return results
+
+    def _note(self, tensor: Tensor) -> None:
+        if isinstance(tensor.wire, Wire) and tensor.wire.scope is self.main:
+            self.main.shapes.setdefault(tensor.wire.name, (tensor.type.dtype, self._shape(tensor)))
+
+    def _shape(self, tensor: Tensor) -> tuple[int | str | None, ...]:
+        sizes = [self.names.size(tensor.size(g)) for g in tensor.groups]
+        return tuple(n if isinstance(n, int) or n.isidentifier() else None for n in sizes)
+
+    def _node(self, activation: Activation, node: Node) -> tuple[Argument, ...]:
         place, w = activation.place, activation.place.writer
         if node.op in ("call", "repeat", "scan"):
             operands = tuple(activation.argument(v) for v in node.operands)
@@ -111,10 +126,9 @@ class Translator:
             layer = Place(w, (*layers, i), (*place.sites, node["site"], i))
             given = [t.renamed(type) for t, (_, type) in zip(tensors, function.inputs, strict=True)]
             results = self._layer(function, given, layer)
-            tensors[:carried] = [
-                Tensor(type, tuple((n,) for n in type.names), wire)
-                for type, wire in zip(node.types[:carried], results, strict=False)
-            ]
+            for k, (type, wire) in enumerate(zip(node.types[:carried], results, strict=True)):
+                tensors[k] = Tensor(type, tuple((n,) for n in type.names), wire)
+                self._note(tensors[k])
         return tuple(tensors[:carried])
 
     def _layer(self, function: Function, given: list[Tensor], place: Place) -> tuple[Wire, ...]:

@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ....lang.axes import Axis
-from ...ir.graph import Graph, Node, Value
+from ...ir.graph import Value
 from . import layout
+from .masks import Parts, parts
 from .text import Expr, Level, Precision
 from .writer import Writer
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The values of `dot(softmax(dot(q, k) * scale + bias where mask), v)`; `mask` and `bias` may be absent."""
-
-    q: Value
-    k: Value
-    v: Value
-    scale: float
-    bias: Value | None
-    mask: Value | None
-
-
-def parts(graph: Graph) -> Parts | None:
-    """The parts of a body of attention, or None if it is not written so."""
-    if len(graph.outputs) != 1:
-        return None
-    mixed = _below(graph, graph.outputs[0], "expand")
-    if mixed.op != "dot":
-        return None
-    weights, v = _below(graph, mixed.operands[0]), mixed.operands[1]
-    if weights.op != "softmax" or mixed["over"] != (weights["over"],):
-        return None
-    scores = _below(graph, weights.operands[0])
-    mask = weights.operands[1] if len(weights.operands) == 2 else None
-    bias = None
-    if scores.op == "add":
-        scores, bias = _below(graph, scores.operands[0]), scores.operands[1]
-    scale = 1.0
-    if scores.op == "mul" and graph[scores.operands[1]].op == "const":
-        scale = float(graph[scores.operands[1]]["value"])
-        scores = _below(graph, scores.operands[0])
-    if scores.op != "dot":
-        return None
-    return Parts(scores.operands[0], scores.operands[1], v, scale, bias, mask)
-
-
-def _below(graph: Graph, value: Value, *through: str) -> Node:
-    node = graph[value]
-    while node.op in through:
-        node = graph[node.operands[0]]
-    return node
 
 
 def attend(writer: Writer) -> tuple[Expr, ...] | None:
     """The body of `weft.attention.attend` by F.scaled_dot_product_attention, for q [.., T, G, R, K], k [.., S, G, K] and
     v [.., S, G, U]; None where the axes stand otherwise."""
     graph = writer.graph
-    found = parts(graph)
-    if found is None or not _fits(writer, found):
+    found = parts(writer.function)
+    if found is None or any(writer.graph[x]["name"] not in writer.inputs for x in (found.q, found.k, found.v)):
         return None
     for node in graph.nodes():
         if node.op == "input" and node["name"] in writer.inputs:
@@ -88,18 +46,6 @@ def attend(writer: Writer) -> tuple[Expr, ...] | None:
     expr = Expr(text, Level.ATOM, result, q.precision)
     writer.values[graph.outputs[0]] = replace(expr, axes=tuple(type.axis(a.name) for a in result))
     return (writer.values[graph.outputs[0]],)
-
-
-def _fits(writer: Writer, found: Parts) -> bool:
-    """Whether q, k and v are inputs with their axes where the kernel wants them."""
-    nodes = [writer.graph[x] for x in (found.q, found.k, found.v)]
-    if any(n.op != "input" or n["name"] not in writer.inputs for n in nodes):
-        return False
-    exprs = [writer.inputs[n["name"]] for n in nodes]
-    q, k, v = (e.names for e in exprs)
-    if any(e.number is not None for e in exprs) or len(q) < 4 or len(k) < 3 or len(v) < 3:
-        return False
-    return q[:-4] == k[:-3] == v[:-3] and q[-3] == k[-2] == v[-2] and k[-3] == v[-3] and q[-1] == k[-1]
 
 
 def _is_default(scale: float, axis: Axis) -> bool:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ....lang import errors
-from ....lang.axes import Axis
+from ....lang.axes import Axis, TensorType
 from ....lang.diagnostics import WeftError
 from ...ir.graph import Node, Value
 from ...ir.module import Function, Reference
 from . import layout
 from .emission import precision_of
-from .method import Given, Method
-from .text import Expr, Level, Precision
+from .masks import structure
+from .method import AMBIENT_ORDER, Given, Method
+from .text import Expr, Level, Precision, literal
 from .writer import Writer
 
 # A body of at most this many operations is written where it is called.
@@ -87,7 +88,11 @@ def _outer_axes(writer: Writer, node: Node, callee: Function) -> list[dict[str, 
 
 
 def _called(writer: Writer, node: Node, callee: Function) -> None:
-    given = [_given(writer, v) for v in node.operands]
+    module, live = writer.emission.module, writer.emission.liveness.operands(writer.function, node)
+    given = [
+        structure(module, writer.function, node, i) or (_given(writer, v) if i in live else literal(0))
+        for i, v in enumerate(node.operands)
+    ]
     method = writer.emission.method(callee, given)
     hints = [callee.inputs[i][0] for i in method.kept]
     operands = [node.operands[i] for i in method.kept]
@@ -95,7 +100,7 @@ def _called(writer: Writer, node: Node, callee: Function) -> None:
 
     def render() -> Expr:
         arguments = [argument(writer, v).text for v in operands]
-        arguments += extras(writer, [method], node["instance"], False, SITE(node))
+        arguments += extras(writer, [method], node["instance"], False, site_of(node))
         return Expr(f"{function}({', '.join(arguments)})", Level.ATOM)
 
     if node["instance"] is not None:
@@ -104,7 +109,7 @@ def _called(writer: Writer, node: Node, callee: Function) -> None:
     _results(writer, node, method, expr)
 
 
-def SITE(node: Node) -> str:  # noqa: N802
+def site_of(node: Node) -> str:
     """The name of a call among the states."""
     if SAFE_SITE.match(node["site"]) is None:
         raise WeftError(errors.not_in_torch(f"the name {node['site']!r}", "it holds unusual characters", node.origin.first_span()))
@@ -150,8 +155,6 @@ def extras(
 
 
 def _ambient_rank(name: str) -> int:
-    from .method import AMBIENT_ORDER
-
     return AMBIENT_ORDER.index(name)
 
 
@@ -201,7 +204,7 @@ def repeat(writer: Writer, node: Node) -> None:
     numbered = any(m.stateful for m in methods)
     number = writer.scope.names.take("i") if numbered else ""
     where = receiver(writer, reference)
-    site = f"{SITE(node)}.{{{number}}}" if numbered else SITE(node)
+    site = f"{site_of(node)}.{{{number}}}" if numbered else site_of(node)
     arguments = [*carried, *(e.text for e in seen), *extras(writer, methods, reference, True, site)]
     called = layer if methods[0].name == "forward" else f"{layer}.{methods[0].name}"
     parts = [writer.scope.names.take(f"{t}_part") for t in totals]
@@ -364,7 +367,7 @@ def _state(writer: Writer, node: Node, body: Function, i: int) -> str:
     return name
 
 
-def _renamed(expr: Expr, type, axis: Axis | None, axes: tuple[Axis, ...]) -> Expr:  # type: ignore[no-untyped-def]
+def _renamed(expr: Expr, type: TensorType, axis: Axis | None, axes: tuple[Axis, ...]) -> Expr:
     """A tensor of the caller under the body's names of its axes."""
     outer = [n for n in type.names if axis is None or n != axis.name]
     local = dict(zip(outer, axes, strict=True))

@@ -8,8 +8,9 @@ from ....lang.axes import TensorType
 from ...ir.module import Function, Reference
 from .text import Expr, Line, Precision, Shape
 
-# What is known of an argument when a function is written: a number, or the precision of a tensor.
-Given = Expr | Precision
+# What is known of an argument when a function is written: a number, the precision of a tensor, or the structure of a
+# mask that needs no tensor (`causal`).
+Given = Expr | Precision | str
 
 AMBIENT_ORDER = ("past", "positions", "segments", "valid", "history_positions", "history_valid")
 

@@ -29,6 +29,7 @@ class Scope:
     names: Names
     shaped: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     indent: int = 2
+    structure: str = ""
 
     def line(self, text: str, shapes: Sequence[tuple[Axis, ...]] = ()) -> None:
         self.method.lines.append(Line(text, self.indent, tuple(shape_of(s) for s in shapes)))
@@ -46,7 +47,9 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
     parameters = []
     kept = []
     for i, ((name, type), known) in enumerate(zip(function.inputs, given, strict=True)):
-        if isinstance(known, Expr):
+        if isinstance(known, str):
+            scope.structure = known
+        elif isinstance(known, Expr):
             values[name] = known
         elif i in live:
             variable = scope.names.take(name, "x")

@@ -1,0 +1,103 @@
+"""The command line of Weft: `weft COMMAND ..`. Only this file opens the terminal, and only it decides exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+from rich.console import Console
+
+from . import __version__
+from .commands.command import Command
+from .commands.terminal import Terminal
+from .lang.diagnostics import WeftError
+from .lang.nearest import nearest
+from .lang.render import to_json
+
+COMMANDS = {
+    "new": "write a starter spec with comments",
+    "check": "parse, resolve and check a spec; say what is in it",
+    "fmt": "put files into the one style",
+    "show": "look at a model: tree, IR, PyTorch, ONNX, picture",
+    "plan": "parameters, FLOPs, memory and states, before anything is allocated",
+    "verify": "compare reference, PyTorch, ONNX and cached decoding",
+    "train": "train by a recipe; goes on where it stopped",
+    "generate": "let a trained model write",
+    "export": "turn a run into ONNX or PyTorch files",
+    "explain": "the page of an error code",
+}
+
+_FIRST_STEPS = """\
+first steps:
+  weft new tiny                              write tiny.llm, a starter with comments
+  weft check tiny.llm                        parse it, check its axes, say what is in it
+  weft show tiny.llm --html tiny.html        a picture to click through
+  weft train tiny.llm --out runs/tiny        train it, draw the loss curve
+  weft generate runs/tiny "def "             let it write
+
+Every command has its own help with examples: weft COMMAND --help
+
+exit codes: 0 fine, 1 the input is wrong (a diagnostic says how), 2 the command was called wrongly, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; `argv` are its words without the program's name (default: those of the process).
+
+    Returns the exit code: 0 fine, 1 the input is wrong, 2 wrong usage, 130 interrupted by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    terminal = Terminal(Console(file=sys.stdout), Console(file=sys.stderr))
+    try:
+        return _dispatch(words, terminal)
+    except WeftError as error:
+        if "--json" in words:
+            terminal.json({"diagnostics": [to_json(d) for d in error.diagnostics]})
+        else:
+            terminal.complain(*error.diagnostics)
+        return 1
+    except KeyboardInterrupt:
+        terminal.say("interrupted")
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `weft show .. | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str], terminal: Terminal) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        terminal.write(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        terminal.write(f"weft {__version__}\n")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        near = nearest(name, COMMANDS)
+        advice = f"did you mean `weft {near}`?" if near else "`weft --help` lists the commands"
+        terminal.say(f"weft: there is no command `{name[:40]}`: {advice}")
+        return 2
+    command: Command = import_module(f".commands.{name}", __package__).COMMAND
+    parser = ArgumentParser(
+        f"weft {name}",
+        description=command.summary,
+        epilog=command.teaching,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.arguments(parser)
+    try:
+        arguments = parser.parse_args(words[1:])
+    except SystemExit as end:  # argparse has printed its help (0) or what is wrong with the call (2)
+        return int(end.code or 0)
+    return command.run(arguments, terminal)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    about = "Weft: a language and a compiler for large language models. One .llm file says what a model is and how it is\ntrained."
+    return "\n".join((about, "", "usage: weft COMMAND ..", "", *lines, "", _FIRST_STEPS))

@@ -1,0 +1,53 @@
+"""Reading what commands are given: specs, their models, and files to write."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from ..compiler.ir.module import Module
+from ..compiler.lower.model import compile_model
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.program import Program, load
+
+
+def add_spec(parser: ArgumentParser, model: bool = True) -> None:
+    """The arguments `FILE [MODEL]`."""
+    parser.add_argument("file", metavar="FILE", help="a `.llm` file")
+    if model:
+        parser.add_argument("model", metavar="MODEL", nargs="?", help="one of its models (default: all of them)")
+
+
+def read_program(path: str) -> Program:
+    """A parsed file and all it uses. Raises WeftError when anything in it does not parse or resolve."""
+    program = load(path)
+    if any(d.severity == "error" for d in program.diagnostics):
+        raise WeftError(*program.diagnostics)
+    return program
+
+
+def read_modules(path: str, model: str | None) -> tuple[Module, ...]:
+    """The model of that name, or all models of the file when there is no name. Raises WeftError."""
+    program = read_program(path)
+    names = program.models if model is None else (model,)
+    if not names:
+        raise WeftError(errors.nothing_there("model", path))
+    return tuple(compile_model(program, name) for name in names)
+
+
+def read_module(path: str, model: str | None) -> Module:
+    """One model: the one that is named, or the only one of the file. Raises WeftError."""
+    program = read_program(path)
+    if model is None and len(program.models) > 1:
+        raise WeftError(errors.which_one("model", path, program.models))
+    (module,) = read_modules(path, model)
+    return module
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text. Raises WeftError when the place cannot be written to."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WeftError(errors.unwritable(str(path), error.strerror or "it cannot be written")) from error

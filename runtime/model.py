@@ -1,0 +1,78 @@
+"""Emitted PyTorch source as a module that can be run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from . import files
+
+
+class Trainable(Protocol):
+    """What the trainer asks of an emitted module besides what every `nn.Module` has."""
+
+    def loss(
+        self, tokens: Tensor, labels: Tensor, weight: Tensor, *rows: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean cross-entropy over the labels that count, in nats, and the penalties of the model.
+
+        All arguments are [batch, length]; `rows` are positions and segments in a `full+rows` form, else nothing.
+        """
+        ...
+
+    def initialise(self, seed: int) -> None:
+        """Draws all parameters anew."""
+        ...
+
+
+def build(source: str, name: str, path: Path) -> nn.Module:
+    """Writes emitted source to `path` and makes the module of class `name` from it. Nothing else is executed."""
+    files.write(path, source)
+    spec = importlib.util.spec_from_file_location(f"weft_emitted_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    python = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(python)
+    module = getattr(python, name)()
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Writes the parameters of a module, whole or not at all."""
+    beside = path.with_name(path.name + files.WRITING)
+    safetensors.torch.save_file({k: p.detach().contiguous().cpu() for k, p in module.named_parameters()}, beside)
+    files.flush(beside)
+    beside.replace(path)
+    files.flush(path.parent)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Puts saved weights into a module. WeftError when names or shapes are not those of the module."""
+    try:
+        saved = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeftError(errors.weights_misfit(str(path), str(error))) from error
+    place(module, saved, str(path))
+
+
+def place(module: nn.Module, saved: Mapping[str, Tensor], origin: str) -> None:
+    """Copies tensors into the parameters of the same names; WeftError unless they fit one to one."""
+    wanted = dict(module.named_parameters())
+    for name in (*wanted, *saved):
+        if name not in saved:
+            raise WeftError(errors.weights_misfit(origin, f"`{name}` is missing"))
+        if name not in wanted:
+            raise WeftError(errors.weights_misfit(origin, f"the model has no `{name}`"))
+        if wanted[name].shape != saved[name].shape:
+            shapes = f"{list(saved[name].shape)} instead of {list(wanted[name].shape)}"
+            raise WeftError(errors.weights_misfit(origin, f"`{name}` is {shapes}"))
+    for name, parameter in wanted.items():
+        parameter.data.copy_(saved[name])

@@ -1,0 +1,198 @@
+"""One stage of training: a loop that can stop at any step and go on as if it had not."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.plans import StagePlan
+from . import checkpoints
+from .batches import Batches, Position, check_length
+from .checkpoints import Checkpoint
+from .corpus import Corpus
+from .curve import draw_curve
+from .files import sweep
+from .history import History, Row, read_history
+from .model import place
+from .objective import Objective
+from .optim import AdamW, clip
+from .progress import Reporter, Silent
+from .schedule import rate
+from .validation import GLANCE, LOOK, unigram_entropy, validate
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a machine decides, not a recipe. `stop` ends this call at that step of the run (None: at its end)."""
+
+    device: str = "cpu"
+    stop: int | None = None
+
+
+HERE = Options()
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a stage stands. Losses are in nats per token; `validation` and `unigram` need validation data."""
+
+    step: int
+    steps: int
+    tokens: int
+    loss: float
+    validation: float | None
+    unigram: float | None
+    seconds: float
+
+    @property
+    def finished(self) -> bool:
+        return self.step == self.steps
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The numbers of a stage that the data and the device complete: steps, rows of a batch and of a micro-batch."""
+
+    steps: int
+    rows: int
+    micro: int
+    length: int
+    save: int
+    validate: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a step."""
+        return self.rows * self.length
+
+
+def pace(plan: StagePlan, batches: Batches, device: str) -> Pace:
+    """The numbers of a stage, from its recipe and, for budgets in epochs, its data. WeftError when they do not fit."""
+    length, rows = batches.length, plan.rows
+    assert rows is not None
+    steps = plan.steps if plan.steps is not None else -(-plan.budget.value * batches.rows_per_epoch() // rows)
+    needed = _schedule_steps(plan, rows * length)
+    if needed > steps:
+        raise WeftError(errors.schedule_too_long(needed, steps, plan.optimizer.span, plan.span))
+    at_once = 1024 if device == "cpu" else 32_768
+    micro = plan.micro_rows or max(n for n in range(1, rows + 1) if rows % n == 0 and (n == 1 or n * length <= at_once))
+    save = plan.save or min(1000, max(1, steps // 8))
+    return Pace(steps, rows, micro, length, save, plan.validate or min(1000, max(1, steps // 5)))
+
+
+def _schedule_steps(plan: StagePlan, tokens: int) -> int:
+    amounts = (v for k, v in plan.optimizer["lr"].arguments if k in ("warmup", "decay") and v is not None)
+    return sum(a.value if a.unit == "steps" else -(-a.value // tokens) for a in amounts)
+
+
+def train(
+    model: nn.Module,
+    plan: StagePlan,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    decayed: Collection[str],
+    start: Mapping[str, Tensor] | None = None,
+    options: Options = HERE,
+    reporter: Reporter = SILENT,
+) -> Result:
+    """Trains an emitted module, or goes on where the newest good checkpoint in `folder` left it.
+
+    `decayed` names the parameters that weight decay acts on. `start` are weights to begin with; None draws them from
+    the seed. The folder gets checkpoints, `loss.csv` and `loss.png`. Bit-exact: stopping at any moment, by any
+    means, and calling this again gives the weights and the history of a run that never stopped, on the same machine.
+
+    WeftError when the data are too short, the loss is not finite, or every checkpoint is damaged.
+    """
+    assert plan.row_length is not None
+    check_length(corpus, plan.row_length, plan.span)
+    batches = Batches(corpus, plan.row_length, plan.seed)
+    numbers = pace(plan, batches, options.device)
+    model.to(options.device)
+    named = dict(model.named_parameters())
+    optimizer = AdamW(named, plan.optimizer, decayed)
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = _resume(folder, reporter)
+    if saved is None:
+        model.initialise(plan.seed) if start is None else place(model, start, "the stage before")  # type: ignore[operator]
+        at, position, seconds, mark = 0, batches.start(), 0.0, None
+    else:
+        place(model, saved.tensors["model"], str(folder))
+        if saved.step:
+            optimizer.restore(saved.tensors["optimizer"])
+        torch.set_rng_state(saved.tensors["random"]["cpu"])
+        at, position = saved.step, Position(tuple(saved.state["drawn"]))
+        seconds, mark = float(saved.state["seconds"]), saved.state["history"]
+    history = History(folder / "loss.csv", mark)
+    unigram = unigram_entropy(corpus.validation)
+    objective = Objective(model, plan, options.device)
+    began = time.monotonic() - seconds
+    stop = numbers.steps if options.stop is None else min(options.stop, numbers.steps)
+    speed = 0.0
+    reporter.begin(plan.name, at, numbers.steps)
+    try:
+        for step in range(at, stop):
+            step_began = time.monotonic()
+            batch, position = batches.take(position, numbers.rows)
+            loss = objective.gradients(batch, numbers.micro, step)
+            norm = float(clip(list(named.values()), plan.clip))
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                raise WeftError(errors.loss_not_finite(step + 1, loss, str(folder)))
+            learning_rate = rate(plan.optimizer["lr"], step, numbers.steps, numbers.tokens)
+            optimizer.step(learning_rate)
+            last = step + 1 == numbers.steps
+            speed = _blend(speed, numbers.tokens / (time.monotonic() - step_began), step - at)
+            reporter.step(step + 1, loss, speed, (numbers.steps - step - 1) * numbers.tokens / speed)
+            seen = None
+            if unigram is not None and (last or (step + 1) % numbers.validate == 0):
+                limit = LOOK if last else GLANCE
+                seen = validate(objective.mean, corpus.validation, numbers.length, numbers.micro, limit)
+                reporter.say(f"step {step + 1:,}: validation loss {seen:.3f} (entropy of single tokens {unigram:.3f})")
+            seconds = time.monotonic() - began
+            history.append(
+                Row(step + 1, (step + 1) * numbers.tokens, loss, seen, learning_rate, norm, round(seconds, 3))
+            )
+            if last or step + 1 == stop or (step + 1) % numbers.save == 0:
+                state = {"drawn": list(position.drawn), "seconds": seconds, "history": history.mark()}
+                tensors: dict[str, Mapping[str, Tensor]] = {
+                    "model": named,
+                    "optimizer": optimizer.state(),
+                    "random": {"cpu": torch.get_rng_state()},
+                }
+                checkpoints.save(folder / "checkpoints", Checkpoint(step + 1, tensors, state), plan.keep)
+    finally:
+        reporter.end()
+        history.close()
+    rows = read_history(folder / "loss.csv")
+    draw_curve(rows, unigram, plan.name, folder / "loss.png")
+    final = rows[-1]
+    return Result(final.step, numbers.steps, final.tokens, final.loss, final.validation, unigram, final.seconds)
+
+
+def _resume(folder: Path, reporter: Reporter) -> Checkpoint | None:
+    """The newest good checkpoint; half-written and damaged ones newer than it are removed, and that is said."""
+    place_of = folder / "checkpoints"
+    for name in sweep(place_of):
+        reporter.say(f"removed `{name}`: it was not finished when the run was stopped")
+    saved, reasons = checkpoints.newest_good(place_of)
+    for reason in reasons:
+        reporter.say(f"damaged checkpoint passed over: {reason}")
+    if saved is not None:
+        checkpoints.forget_after(place_of, saved.step)
+        reporter.say(f"continuing at step {saved.step:,}")
+    return saved
+
+
+def _blend(mean: float, value: float, count: int) -> float:
+    """A running mean that follows changes over about twenty values."""
+    weight = max(1 / (count + 1), 0.05)
+    return mean + weight * (value - mean)
