@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO
 
 from rich.console import Console
 
@@ -30,6 +31,10 @@ COMMANDS = {
     "explain": "the page of an error code",
 }
 
+_PAGE = 132
+_ABOUT = """\
+Weft: a language and a compiler for large language models. One .llm file says what a model is and how it is trained.
+"""
 _FIRST_STEPS = """\
 first steps:
   weft new tiny                              write tiny.llm, a starter with comments
@@ -50,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 fine, 1 the input is wrong, 2 wrong usage, 130 interrupted by Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    terminal = Terminal(Console(file=sys.stdout), Console(file=sys.stderr))
+    terminal = Terminal(_console(sys.stdout), _console(sys.stderr))
     try:
         return _dispatch(words, terminal)
     except WeftError as error:
@@ -65,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `weft show .. | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _console(stream: TextIO) -> Console:
+    """A terminal has its own width; tables for a file or a pipe are as wide as a printed page."""
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if known else _PAGE)
 
 
 def _dispatch(words: list[str], terminal: Terminal) -> int:
@@ -99,5 +110,4 @@ def _dispatch(words: list[str], terminal: Terminal) -> int:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    about = "Weft: a language and a compiler for large language models. One .llm file says what a model is and how it is\ntrained."
-    return "\n".join((about, "", "usage: weft COMMAND ..", "", *lines, "", _FIRST_STEPS))
+    return "\n".join((_ABOUT, "usage: weft COMMAND ..", "", *lines, "", _FIRST_STEPS))

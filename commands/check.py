@@ -75,7 +75,7 @@ def _stage(recipe: RecipePlan, stage: StagePlan) -> dict[str, Any]:
 
 
 def _models(models: list[dict[str, Any]]) -> RenderableType:
-    rows = table("model", ("parameters", "right"), ("layers", "left"), ("stream", "left"), ("remembers", "left"), ("per token", "right"), ("fixed", "right"))
+    rows = table("model", "parameters >", "layers", "stream", "remembers", "per token >", "fixed >")
     for m in models:
         layers = ", ".join(f"{name} × {n}" for name, n in m["layers"].items())
         stream = " as ".join(m["stream"]) if m["stream"] else "none"
@@ -88,7 +88,7 @@ def _models(models: list[dict[str, Any]]) -> RenderableType:
 
 
 def _stages(stages: list[dict[str, Any]]) -> RenderableType:
-    rows = table("recipe", ("model", "left"), ("stage", "left"), ("loss", "left"), ("budget", "right"), ("steps", "right"), ("batch", "right"), ("row", "right"))
+    rows = table("recipe", "model", "stage", "loss", "budget >", "steps >", "batch >", "row >")
     for s in stages:
         steps = f"{s['steps']:,}" if s["steps"] else "by the data"
         row = f"{s['row']:,}" if s["row"] else ""

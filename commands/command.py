@@ -13,9 +13,9 @@ from .terminal import Terminal
 class Command:
     """A command of `weft`.
 
-    `summary` is its line in `weft --help`. `teaching` follows the arguments in its own help: examples, what is printed,
-    what the exit codes mean. `arguments` declares its arguments, `run` does the work and gives the exit code: 0 when all
-    is fine, 1 when the input is wrong.
+    `summary` opens its help. `teaching` follows the arguments there: examples, what is printed, what the exit codes
+    mean. `arguments` declares its arguments, `run` does the work and gives the exit code: 0 when all is fine, 1 when the
+    input is wrong.
     """
 
     name: str

@@ -13,7 +13,7 @@ from .terminal import Terminal
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("code", metavar="CODE", nargs="?", help="an error code such as E0312, e0312 or 312 (default: list them all)")
+    parser.add_argument("code", metavar="CODE", nargs="?", help="an error code: E0312, e0312 or 312 (default: all)")
     parser.add_argument("--json", action="store_true", help="print `{code, title, page}`")
 
 

@@ -15,7 +15,7 @@ from .terminal import Terminal
 
 _BROUGHT_IN = ("Attention", "Embedding", "GatedMLP", "Linear", "RMSNorm", "RoPE")
 
-_STARTER = '''\
+_STARTER = """\
 ## NAME: a small language model to start from.
 ##
 ##   weft check FILE                               is it right, and what is in it?
@@ -34,7 +34,7 @@ model NAME(V: dim = 2048, D: dim = 128, F: dim = 384, H: dim = 4, G: dim = 2, la
   embed  = Embedding(V, D)
   blocks = repeat layers {
     attn_norm = RMSNorm(D)
-    attn      = Attention(D, H, G, pos = RoPE(D / H))   # H heads share G keys and values; try `mask = window(width = 64)`
+    attn      = Attention(D, H, G, pos = RoPE(D / H))   # H heads share G keys; try `mask = window(width = 64)`
     mlp_norm  = RMSNorm(D)
     mlp       = GatedMLP(D, F)
     forward(x) {
@@ -66,11 +66,14 @@ recipe TrainNAME for NAME {
   }
   export onnx { context = 256 tokens }
 }
-'''
+"""
 
 
 def starter(name: str) -> str:
-    """The text of a starter whose model is called `name`, with a capital. Raises WeftError when that cannot be a name."""
+    """The text of a starter whose model is called `name`, with a capital.
+
+    Raises WeftError when that cannot be a name.
+    """
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
         raise WeftError(errors.bad_spec_name(name, "it has to be a name of letters, digits and `_`"))
     model = name[0].upper() + name[1:]
@@ -85,7 +88,7 @@ def starter(name: str) -> str:
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="writes NAME.llm with a model of that name; may begin with a folder")
+    parser.add_argument("name", metavar="NAME", help="writes NAME.llm; may begin with a folder")
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -19,7 +20,9 @@ from .terminal import Terminal
 
 def _arguments(parser: ArgumentParser) -> None:
     add_spec(parser)
-    parser.add_argument("--context", metavar="N", type=whole(1), default=2048, help="tokens in a sequence (default: 2048)")
+    parser.add_argument(
+        "--context", metavar="N", type=whole(1), default=2048, help="tokens per sequence (default: 2048)"
+    )
     parser.add_argument("--batch", metavar="N", type=whole(1), default=1, help="sequences at once (default: 1)")
     parser.add_argument("--json", action="store_true", help="print a list with the plan of every model")
 
@@ -38,15 +41,15 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 def _shown(p: Plan) -> list[RenderableType]:
     sequences = "1 sequence" if p.batch == 1 else f"{p.batch:,} sequences"
     where = f"{sequences} of {p.context:,} tokens"
-    parts = [heading(p.model, where), "", _parameters(p), "", _flops(p), "", _memory("training (AdamW)", p.training, Training)]
-    parts += ["", _memory("inference", p.inference, Inference)]
+    parts: list[RenderableType] = [heading(p.model, where), "", _parameters(p), "", _flops(p)]
+    parts += ["", _memory("training (AdamW)", p.training, _TRAINING), "", _memory("inference", p.inference, _INFERENCE)]
     if p.states:
         parts += ["", _states(p)]
     return parts
 
 
 def _parameters(p: Plan) -> Table:
-    rows = table("parameters", ("block", "left"), ("layers", "right"), ("learned values", "right"), ("", "right"))
+    rows = table("parameters", "block", "layers >", "learned values >", ">")
     for part in p.parts:
         share = f"{100 * part.parameters / p.parameters:.1f} %"
         rows.add_row(part.name, part.block, f"{part.layers:,}", f"{part.parameters:,}", share)
@@ -60,7 +63,7 @@ def _parameters(p: Plan) -> Table:
 
 def _flops(p: Plan) -> Table:
     flops = p.flops
-    rows = table("FLOPs per token", ("", "right"), ("counted", "left"))
+    rows = table("FLOPs per token", ">", "counted")
     rows.add_row("matrix products", count(flops.linear), "every contraction exactly, a multiply-add as two")
     if flops.routed != flops.linear:
         rows.add_row("  with chosen experts only", count(flops.routed), "what a kernel that skips idle experts does")
@@ -68,24 +71,24 @@ def _flops(p: Plan) -> Table:
         rows.add_row("attention", count(flops.attention), f"looking back on {p.context:,} tokens")
     rows.add_row("forward", count(flops.forward), "the sum")
     rows.add_row("training", count(flops.training), "3 × forward: the backward pass has two products for each")
-    rows.add_row("everything else", count(flops.other), "one per value of the elementwise operations, reductions, softmax")
+    rows.add_row("everything else", count(flops.other), "one per value of elementwise operations, reductions, softmax")
     return rows
 
 
-_NOTES = {
-    "weights": "f32 in training whatever the precision",
-    "gradients": "f32",
-    "moments": "AdamW keeps two f32 values per parameter",
-    "activations": "estimate of what the backward pass needs",
-    "states": "what the decoder remembers",
-}
+_TRAINING = (
+    ("weights", "f32 whatever the precision"),
+    ("gradients", "f32"),
+    ("moments", "AdamW keeps two f32 values per parameter"),
+    ("activations", "estimate of what the backward pass needs"),
+)
+_INFERENCE = (("weights", ""), ("states", "what the decoder remembers"))
 
 
-def _memory(title: str, by_precision: object, kind: type) -> Table:
-    assert isinstance(by_precision, dict)
-    rows = table(title, *((p, "right") for p in BYTES), ("", "left"))
-    for name in kind.__dataclass_fields__:
-        note = "" if kind is Inference and name == "weights" else _NOTES[name]
+def _memory(
+    title: str, by_precision: Mapping[str, Training] | Mapping[str, Inference], notes: Sequence[tuple[str, str]]
+) -> Table:
+    rows = table(title, *(f"{precision} >" for precision in BYTES), "")
+    for name, note in notes:
         rows.add_row(name, *(size(getattr(by_precision[p], name)) for p in BYTES), note)
     rows.add_section()
     rows.add_row(Text("total", "bold"), *(Text(size(by_precision[p].total), "bold") for p in BYTES), "")
@@ -93,7 +96,7 @@ def _memory(title: str, by_precision: object, kind: type) -> Table:
 
 
 def _states(p: Plan) -> Table:
-    rows = table("states of the decoder (f32)", ("kind", "left"), ("type", "left"), ("copies", "right"), ("per token", "right"), ("held", "right"))
+    rows = table("states of the decoder (f32)", "kind", "type", "copies >", "per token >", "held >")
     for state in p.states:
         per_token = size(state.per_token) if state.per_token else "fixed"
         rows.add_row(state.path, state.kind, state.type, f"{state.copies:,}", per_token, size(state.held))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +12,11 @@ def heading(name: str, note: str = "") -> Text:
     return Text.assemble((name, "bold"), ("  " + note if note else "", "dim"))
 
 
-def table(first: str, *columns: tuple[str, str]) -> Table:
-    """A table whose first column is named `first`; the others are `(title, "left" or "right")`."""
+def table(first: str, *columns: str) -> Table:
+    """A table with these column titles; a title that ends with ` >` is that of a column of numbers."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     made.add_column(first, style="cyan", no_wrap=True)
-    for title, side in columns:
-        justify: Literal["left", "right"] = "right" if side == "right" else "left"
-        made.add_column(title, justify=justify)
+    for title in columns:
+        number = title.endswith(">")
+        made.add_column(title.rstrip(" >"), justify="right" if number else "left", no_wrap=number)
     return made

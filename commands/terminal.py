@@ -11,9 +11,6 @@ from rich.console import Console, RenderableType
 from ..lang.diagnostics import Diagnostic
 from ..lang.render import render
 
-WIDE = 132
-"""Columns of a table that goes to a file or a pipe."""
-
 
 @dataclass(frozen=True)
 class Terminal:
@@ -33,7 +30,7 @@ class Terminal:
     def show(self, *parts: RenderableType) -> None:
         """Tables, trees and lines, laid out for the width of the terminal."""
         for part in parts:
-            self.out.print(part, highlight=False, width=None if self.out.is_terminal else WIDE)
+            self.out.print(part, highlight=False)
 
     def json(self, value: Any) -> None:
         self.write(json.dumps(value, indent=2) + "\n")

@@ -19,8 +19,8 @@ from .ir.module import Module
 from .lower.body import Body, Undecided
 from .lower.elaborate import Elaborator
 from .lower.expressions import Evaluator
-from .lower.instances import unmet
-from .lower.model import compile_component, compile_model, deep_recursion, model_item
+from .lower.instances import KINDS, unmet
+from .lower.model import compile_component, compile_model, deep_recursion, initial, model_item
 from .lower.results import TWICE
 from .lower.scope import Scope
 from .lower.templates import lower_rule
@@ -108,6 +108,7 @@ def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 def check_fn(unit: Unit, item: tree.Fn) -> None:
     """Elaborate a fn on axes without numbers, so that mistakes show before anyone calls it."""
+    check_kinds(unit, item.signature.parameters)
     elaborator = Elaborator(symbolic=True)
     statics = _statics(item.signature.parameters)
     if statics is None:
@@ -125,12 +126,16 @@ def check_fn(unit: Unit, item: tree.Fn) -> None:
 def check_block(unit: Unit, item: tree.Block) -> None:
     """Elaborate every method of a block on symbolic sizes; a slot without a default has to be filled to be checked."""
     check_promise(unit, item)
+    check_kinds(unit, item.parameters)
     elaborator = Elaborator(symbolic=True)
     statics = _statics(item.parameters)
     if statics is None:
         return
     component = elaborator.construct(Component(unit, item), [(n, v, name_span(item)) for n, v in statics.items()], name_span(item))
     placed = elaborator.place(component)
+    for name, declaration in placed.weights.items():
+        elaborator.weight_type(placed, declaration)
+        initial(elaborator, placed, name, declaration)
     for name, method in placed.methods.items():
         body = Body(placed, symbolic=True)
         axes = {n: v for n in placed.scope.entries if isinstance(v := placed.scope.find(n, item.span)[1], Axis | Pack)}
@@ -148,12 +153,24 @@ def check_promise(unit: Unit, item: tree.Block) -> None:
     at = word_span(item.span, item.interface, item.span.text.index(")") if item.parameters else 0)
     found = unit.find(item.interface)
     if found is None or not isinstance(found[1], tree.Interface):
-        known = [n for n in unit.names() if (other := unit.find(n)) and isinstance(other[1], tree.Interface)]
-        raise WeftError(errors.unknown_name(item.interface, known, at))
+        raise WeftError(errors.unknown_name(item.interface, _interfaces(unit), at))
     for method in found[1].methods:
         reason = unmet(method, Component(unit, item))
         if reason:
             raise WeftError(errors.interface_unmet(item.interface, item.name, reason, at, Label(method.span, "asked for here")))
+
+
+def check_kinds(unit: Unit, parameters: tuple[tree.Parameter, ...]) -> None:
+    """The kind of every static parameter exists: `dim`, `int` .. or an interface."""
+    for parameter in parameters:
+        if isinstance(parameter.type, tree.NamedType) and parameter.type.name not in KINDS:
+            found = unit.find(parameter.type.name)
+            if found is None or not isinstance(found[1], tree.Interface):
+                raise WeftError(errors.unknown_name(parameter.type.name, [*KINDS, *_interfaces(unit)], parameter.type.span))
+
+
+def _interfaces(unit: Unit) -> list[str]:
+    return [n for n in unit.names() if (found := unit.find(n)) and isinstance(found[1], tree.Interface)]
 
 
 def _statics(parameters: tuple[tree.Parameter, ...]) -> dict[str, Any] | None:

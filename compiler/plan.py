@@ -17,6 +17,7 @@ from .experts import active_parameters, expert_shares
 from .flops import work
 from .ir.instances import find, uses
 from .ir.module import Instance, Layers, Module, count_parameters
+from .quantities import spelled
 from .stream import StateEntry, state_plan, step
 
 BYTES = {"f32": 4, "bf16": 2}
@@ -223,7 +224,7 @@ def _held(entry: StateEntry, context: int) -> int:
 def _states(decoder: Module | None, context: int, batch: int) -> tuple[StateRow, ...]:
     rows: dict[tuple[str, str, str], StateRow] = {}
     for entry in state_plan(decoder) if decoder else ():
-        key = (re.sub(r"(?<=\.)\d+(?=\.)", "*", entry.path), entry.kind, str(entry.type))
+        key = (re.sub(r"(?<=\.)\d+(?=\.)", "*", entry.path), entry.kind, spelled(entry.type))
         row = rows.get(key, StateRow(*key, 0, 0, 0))
         held = _held(entry, context) * batch
         rows[key] = StateRow(*key, row.copies + 1, row.per_token + entry.bytes_per_token, row.held + held)

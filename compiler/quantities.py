@@ -1,6 +1,8 @@
-"""Counts and bytes as a person reads them."""
+"""Counts, bytes and types as a person reads them."""
 
 from __future__ import annotations
+
+from ..lang.axes import TensorType
 
 
 def count(value: float) -> str:
@@ -21,3 +23,15 @@ def size(value: float) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.2f} {unit}"
         value /= 1024
     return f"{value:.2f} PiB"
+
+
+def spelled(type: TensorType) -> str:
+    """`[B, T, D = 4096]`: axes with their sizes, when these are numbers."""
+    dtype = "" if type.dtype == "real" else type.dtype
+    axes = (f"{a.name} = {a.size}" if a.size.is_constant else a.name for a in type.axes)
+    return f"{dtype}[{', '.join(axes)}]"
+
+
+def axes(type: TensorType) -> str:
+    """`[B, T, D]`: axes by name."""
+    return f"{'' if type.dtype == 'real' else type.dtype}[{', '.join(type.names)}]"

@@ -311,7 +311,7 @@ def not_in_module(name: str, module: str, known: Sequence[str], span: Span) -> D
 @code("E0205", "wrong kind of thing")
 def wrong_kind(what: str, wanted: str, span: Span, help: Sequence[str] = ()) -> Diagnostic:
     """`what` and `wanted` in words, with their article: "an instance", "the number 3"."""
-    return finding(f"expected {wanted}, found {what}", span, f"expected {wanted}", help=help)
+    return finding(f"expected {wanted}, found {what}", span, f"this is {what}", help=help)
 
 
 @code("E0206", "no such part")

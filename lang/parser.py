@@ -15,7 +15,7 @@ from .diagnostics import Diagnostic, WeftError
 from .grammar import START_EXPRESSION, START_ITEM, grammar
 from .items import Chunk, split
 from .layout import lay_out
-from .scanner import Comment, Scan, scan
+from .scanner import Comment, scan
 from .source import Source, Span
 from .unexpected import explain_unexpected
 from .words import FOREIGN, ITEMS, RESERVED, UNITS, refusal
@@ -158,6 +158,3 @@ def _capped(problems: list[Diagnostic]) -> tuple[Diagnostic, ...]:
     last = problems[MAX_PROBLEMS - 1]
     note = f"{rest} more are not shown"
     return (*problems[: MAX_PROBLEMS - 1], replace(last, notes=(*last.notes, note)))
-
-
-__all__ = ["MAX_CHARACTERS", "Scan", "parse", "parse_expression"]

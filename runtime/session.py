@@ -28,8 +28,8 @@ class Session:
     """A loaded export folder.
 
     `manifest` is its weft.json, `device` is "cpu" or "cuda". CUDA is used where there is a GPU and a build of ONNX
-    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. Raises WeftError
-    (E0933) for a folder that is no export, or a damaged one.
+    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. Raises
+    WeftError (E0933) for a folder that is no export, or a damaged one.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Session:
     @property
     def vocabulary(self) -> int | None:
         """The number of logits per token."""
-        return self.manifest["vocabulary"]  # type: ignore[no-any-return]
+        return self.manifest["vocabulary"]
 
     @property
     def context(self) -> int | None:
         """The number of tokens that the model was made for, if the export says so."""
-        return self.manifest["context"]  # type: ignore[no-any-return]
+        return self.manifest["context"]
 
     @property
     def tokenizer(self) -> Path | None:
@@ -97,7 +97,7 @@ class Session:
         attention_mask: ArrayLike | None = None,
         positions: ArrayLike | None = None,
     ) -> tuple[Array, States]:
-        """Logits [B, C, V] of C more tokens per row [B, C], and the states after them. The given states stay as they are.
+        """Logits [B, C, V] of C more tokens per row [B, C], and the states after them; the given ones do not change.
 
         `attention_mask` [B, P + C] covers the tokens so far and the new ones, `positions` [B, C] counts the tokens of
         each row without its padding. Both may be left out while no row has padding and the model has a cache whose
@@ -157,7 +157,7 @@ class Session:
             if state["kind"] == "grow" and state["axis"] is not None:
                 return int(states[state["path"]].shape()[state["axis"]])
         if self._states:
-            raise WeftError(errors.session_input("attention_mask", "this model has no cache that tells how many tokens there were"))
+            raise WeftError(errors.session_input("attention_mask", "no cache tells how many tokens there were: give it"))
         return 0
 
 

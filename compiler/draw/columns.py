@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .layers import Layers, Segment
 
@@ -92,7 +93,9 @@ def _tie(layers: Layers, shapes: Mapping[int, Shape]) -> tuple[dict[int, int], d
     return column, shift
 
 
-def _through(layers: Layers, column: dict[int, int], shift: dict[int, float]) -> tuple[dict[int, int], dict[int, float]]:
+def _through(
+    layers: Layers, column: dict[int, int], shift: dict[int, float]
+) -> tuple[dict[int, int], dict[int, float]]:
     """The same columns, with the only input of a drawing right above its only output, so that boxes stand in line."""
     if len(layers.rows[0]) != 1 or len(layers.rows[-1]) != 1:
         return column, shift
@@ -102,19 +105,24 @@ def _through(layers: Layers, column: dict[int, int], shift: dict[int, float]) ->
     return column | dict.fromkeys(moved, new), shift | {v: shift[v] + by for v in moved}
 
 
-def _middle(s: Segment, among: list[Segment], key: object) -> bool:
+def _middle(s: Segment, among: list[Segment], key: Callable[[Segment], tuple[int, int]]) -> bool:
     """Whether a segment is the middle one of an odd number."""
-    ordered = sorted(among, key=key)  # type: ignore[arg-type]
+    ordered = sorted(among, key=key)
     return len(ordered) % 2 == 1 and ordered[len(ordered) // 2] is s
 
 
 def _distances(
-    layers: Layers, shapes: Mapping[int, Shape], column: dict[int, int], shift: dict[int, float], gap: float, lane_gap: float
+    layers: Layers,
+    shapes: Mapping[int, Shape],
+    column: dict[int, int],
+    shift: dict[int, float],
+    gap: float,
+    lane_gap: float,
 ) -> dict[tuple[int, int], float]:
     """How far column b must be right of column a, for neighbours in some row."""
     distances: dict[tuple[int, int], float] = {}
     for row in layers.rows:
-        for a, b in zip(row, row[1:], strict=False):
+        for a, b in pairwise(row):
             space = lane_gap if layers.is_lane(a) or layers.is_lane(b) else gap
             right = max(shapes[a].width / 2 + space, shapes[a].beside + (6.0 if layers.is_lane(b) else 0.0))
             apart = right + shapes[b].width / 2 + shift[a] - shift[b]
@@ -133,7 +141,10 @@ def _pulls(
         if a == b:
             continue
         offset = (
-            shift[s.upper] + shapes[s.upper].outputs[s.upper_port] - shift[s.lower] - shapes[s.lower].inputs[s.lower_port]
+            shift[s.upper]
+            + shapes[s.upper].outputs[s.upper_port]
+            - shift[s.lower]
+            - shapes[s.lower].inputs[s.lower_port]
         )
         weight = 0.1 if s.upper in layers.bypasses or s.lower in layers.bypasses else 1.0
         pulls[b].append((a, offset, weight))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...lang.axes import TensorType
 from ..ir.instances import find
 from ..ir.module import Function, Instance, Layers, Module, Path, State, count_parameters
-from ..quantities import count
+from ..quantities import count, spelled
 from .picture import Kind
 
 Facts = tuple[tuple[str, str], ...]
@@ -16,13 +15,6 @@ _KINDS = {
     "grow": "grows with every token",
     "constant": "computed once",
 }
-
-
-def spelled(type: TensorType) -> str:
-    """`[B, T, D = 4096]`: axes with their sizes."""
-    dtype = "" if type.dtype == "real" else type.dtype
-    axes = (a.name if str(a.size) == a.name else f"{a.name} = {a.size}" for a in type.axes)
-    return f"{dtype}[{', '.join(axes)}]"
 
 
 def place(path: Path) -> str:
@@ -65,10 +57,8 @@ def state_facts(states: Sequence[State]) -> Facts:
 
 def kind(instance: Instance, function: Function) -> Kind:
     """The kind of an instance that is drawn without its inside, by what it does with its weights."""
-    looked_up = {
-        node.operands[0] for node in function.graph.nodes() if node.op == "take" and function.graph[node.operands[0]].op == "param"
-    }
-    if looked_up:
+    graph = function.graph
+    if any(node.op == "take" and graph[node.operands[0]].op == "param" for node in graph.nodes()):
         return Kind.TABLE
     if any(len(p.shape) > 1 for p in instance.parameters):
         return Kind.MATRIX

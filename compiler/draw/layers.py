@@ -43,7 +43,9 @@ class Layers:
         return vertex >= self.lanes
 
 
-def arrange(count: int, first: Sequence[int], last: Sequence[int], late: frozenset[int], wires: Sequence[Wire]) -> Layers:
+def arrange(
+    count: int, first: Sequence[int], last: Sequence[int], late: frozenset[int], wires: Sequence[Wire]
+) -> Layers:
     """Rows for vertices 0 .. count-1 and the lanes between them.
 
     `first` and `last` are the vertices of the upper and the lower edge, in their order. Vertices in `late`, and those
@@ -63,7 +65,7 @@ def arrange(count: int, first: Sequence[int], last: Sequence[int], late: frozens
 def _ranks(
     count: int, first: frozenset[int], last: frozenset[int], late: frozenset[int], wires: Sequence[Wire]
 ) -> list[int]:
-    """Row numbers by the longest path. Items are numbered so that every wire goes from a lower number to a higher one."""
+    """Row numbers by the longest path. Every wire goes from a lower vertex number to a higher one."""
     ranks = [0 if v in first else 1 for v in range(count)]
     inner = [v for v in range(count) if v not in first and v not in last]
     above, below = defaultdict(list), defaultdict(list)
@@ -115,7 +117,9 @@ def _reached(count: int, wires: Sequence[Wire]) -> list[set[int]]:
     return reached
 
 
-def _initial(rows: list[list[int]], segments: list[Segment], first: Sequence[int], last: Sequence[int]) -> list[list[int]]:
+def _initial(
+    rows: list[list[int]], segments: list[Segment], first: Sequence[int], last: Sequence[int]
+) -> list[list[int]]:
     """The order in which a walk up from the outputs, operand by operand, meets the vertices."""
     above: dict[int, list[Segment]] = defaultdict(list)
     for segment in segments:
@@ -199,5 +203,5 @@ def crossings(rows: Sequence[Sequence[int]], segments: Sequence[Segment]) -> int
     for ends in gaps.values():
         ends.sort()
         for i, (upper, lower) in enumerate(ends):
-            total += sum(1 for u, l in ends[i + 1 :] if u > upper and l < lower)
+            total += sum(1 for top, bottom in ends[i + 1 :] if top > upper and bottom < lower)
     return total

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..quantities import axes
 from .columns import Shape, columns
 from .layers import Layers, arrange
 from .picture import Drawing, Item, Kind, Link
@@ -65,12 +66,6 @@ class Placed:
     outputs: tuple[float, ...]
 
 
-def axes(link: Link) -> str:
-    """The type of a link in words: its axes by name."""
-    dtype = "" if link.type.dtype == "real" else link.type.dtype
-    return f"{dtype}[{', '.join(link.type.names)}]"
-
-
 def layout(drawing: Drawing, least_width: float = 0.0) -> Placed:
     """Place a drawing and all that is inside of it."""
     inner = {item.key: layout(item.inner, header_width(item)) for item in drawing.items if item.inner}
@@ -92,7 +87,7 @@ def layout(drawing: Drawing, least_width: float = 0.0) -> Placed:
         heights[number[item.key]], shapes[number[item.key]] = _size(item, inner.get(item.key), drawing.links)
     labels = _labelled(drawing, number)
     for v, link in labels.items():
-        shapes[v] = replace(shapes[v], beside=shapes[v].outputs[0] + _ASIDE + width(axes(link), SMALL))
+        shapes[v] = replace(shapes[v], beside=shapes[v].outputs[0] + _ASIDE + width(axes(link.type), SMALL))
     x = columns(layers, shapes, _GAP, _LANE_GAP)
     shapes = _straightened(layers, shapes, x, drawing, number)
 
@@ -113,7 +108,9 @@ def layout(drawing: Drawing, least_width: float = 0.0) -> Placed:
         lines.height,
         tuple(boxes),
         tuple(
-            Line(tuple((px + shift, py) for px, py in r.points), r.arrow, links[(r.segment.upper, r.segment.upper_port)])
+            Line(
+                tuple((px + shift, py) for px, py in r.points), r.arrow, links[(r.segment.upper, r.segment.upper_port)]
+            )
             for r in lines.routes
         ),
         tuple(
@@ -200,11 +197,11 @@ def _labelled(drawing: Drawing, number: Mapping[str, int]) -> dict[int, Link]:
     entering: dict[int, set[str]] = defaultdict(set)
     for link in drawing.links:
         if link.target.item:
-            entering[number[link.target.item]].add(axes(link))
+            entering[number[link.target.item]].add(axes(link.type))
     shown: dict[int, Link] = {}
     for link in drawing.links:
         vertex = number[link.source.item] if link.source.item else link.source.port
-        if link.source.port == 0 or not link.source.item:
-            if axes(link) not in entering[vertex] and link.type.axes and link.source.item not in boxes:
-                shown.setdefault(vertex, link)
+        first = link.source.port == 0 or not link.source.item
+        if first and axes(link.type) not in entering[vertex] and link.type.axes and link.source.item not in boxes:
+            shown.setdefault(vertex, link)
     return shown

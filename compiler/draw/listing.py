@@ -9,9 +9,15 @@ from ...lang.program import STDLIB
 from ...lang.source import Source
 from ...lang.words import ITEMS, RESERVED
 
-_WORDS = "|".join((*ITEMS, *sorted(RESERVED), "param", "dim", "stream", "require", "penalty", "next", "yield", "from", "as", "of", "stage"))
+_SOMETIMES = ("param", "dim", "stream", "require", "penalty", "next", "yield", "from", "as", "of", "stage")
+_WORDS = "|".join((*ITEMS, *sorted(RESERVED), *_SOMETIMES))
 _TOKEN = re.compile(
-    rf"""(?P<comment>\#.*) | (?P<string>"(?:\\.|[^"\\])*"?) | (?P<word>\b(?:{_WORDS})\b) | (?P<number>\b\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?\b)""",
+    rf"""
+    (?P<comment>\#.*)
+    | (?P<string>"(?:\\.|[^"\\])*"?)
+    | (?P<word>\b(?:{_WORDS})\b)
+    | (?P<number>\b\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?\b)
+    """,
     re.VERBOSE,
 )
 

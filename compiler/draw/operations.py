@@ -8,7 +8,10 @@ from ..ir.graph import Graph, Node, Value
 SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷"}
 SOURCES = frozenset(("const", "param", "index", "position", "ambient", "state"))
 SILENT = frozenset(("expand", "cast"))
-_WORDS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "pow": "^", "minimum": "min", "maximum": "max", "neg": "−"}
+_WORDS = {
+    "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥",
+    "pow": "^", "minimum": "min", "maximum": "max", "neg": "−",
+}  # fmt: skip
 
 
 def title(node: Node, graph: Graph, shown: list[bool]) -> str:

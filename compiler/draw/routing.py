@@ -139,7 +139,10 @@ def _side(s: Segment, row: Sequence[int], shapes: Mapping[int, Shape], x: Mappin
 
 
 def _bundle(
-    segments: Sequence[Segment], shapes: Mapping[int, Shape], x: Mapping[int, float], into: Mapping[int, Mapping[Segment, str]]
+    segments: Sequence[Segment],
+    shapes: Mapping[int, Shape],
+    x: Mapping[int, float],
+    into: Mapping[int, Mapping[Segment, str]],
 ) -> _Bundle:
     here = _out(segments[0], shapes, x)
     ends = [(here if s in into.get(s.lower, {}) else _in(s, shapes, x)) for s in segments]

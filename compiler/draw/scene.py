@@ -11,14 +11,15 @@ from ..ir.graph import Node, Value
 from ..ir.instances import find
 from ..ir.module import Function, Instance, Layers, Module, Path, Reference, State, count_parameters, join
 from ..ir.needs import needs
-from ..quantities import count
+from ..quantities import axes, count, spelled
 from ..schedule import Run, fold
 from ..stream import step
-from .facts import counted, instance_facts, kind, place, remembered, spelled, state_facts, types
+from .facts import counted, instance_facts, kind, place, remembered, state_facts, types
 from .operations import SIGNS, SILENT, title
 from .picture import Drawing, End, Item, Kind, Link
 
 _LONGEST = 30  # characters of several operations in one item
+_MAKERS = {"delay": "shift", "carry": "scan"}  # which operation a state comes from; the others come from `rename`
 _MANY_RUNS = 8  # a schedule in more pieces is drawn as its different layers
 
 
@@ -129,7 +130,7 @@ class _Function:
         self.ends: dict[Value, End | None] = {}
         self.memory: dict[str, list[State]] = defaultdict(list)
         for state in self.reader.at(body.site):
-            self.memory["shift" if state.kind == "delay" else "scan" if state.kind == "carry" else "rename"].append(state)
+            self.memory[_MAKERS.get(state.kind, "rename")].append(state)
 
     def read(self, inputs: Sequence[End | None]) -> list[End | None]:
         names = [name for name, _ in self.function.inputs]
@@ -142,7 +143,8 @@ class _Function:
         for i, name in enumerate(self.function.outputs):
             end = ends[i]
             if name.startswith("penalty.") and end is not None:
-                item = Item(f"{join(self.body.site)} {name}", Kind.PENALTY, name.replace(".", " "), used=self.function.origin.first_span())
+                span = self.function.origin.first_span()
+                item = Item(f"{join(self.body.site)} {name}", Kind.PENALTY, name.replace(".", " "), used=span)
                 self.body.put(item, [(end, self.function.output_types[i])])
                 ends[i] = None
         return ends
@@ -186,10 +188,17 @@ class _Function:
             self._instance(node, callee, reference.resolve(self.body.path), shown)
         elif shown or node.types[0].axes:
             name = callee.definition.rsplit(".", 1)[-1] or callee.name
-            facts = (("function", callee.definition or callee.name), *((k, _short(v)) for k, v in callee.statics), *types(callee))
-            facts = (*facts, *state_facts(self.reader.below((*self.body.site, node["site"]))))
-            spans = {"used": node.origin.first_span(), "defined": callee.origin.first_span()}
-            self._results(node, callee, self.body.put(Item(self._key(node["site"]), Kind.FUNCTION, name, facts=facts, **spans), shown))
+            statics = ((k, _short(v)) for k, v in callee.statics)
+            states = state_facts(self.reader.below((*self.body.site, node["site"])))
+            item = Item(
+                self._key(node["site"]),
+                Kind.FUNCTION,
+                name,
+                facts=(("function", callee.definition or callee.name), *statics, *types(callee), *states),
+                used=node.origin.first_span(),
+                defined=callee.origin.first_span(),
+            )
+            self._results(node, callee, self.body.put(item, shown))
 
     def _results(self, node: Node, callee: Function, end: End) -> None:
         for i, name in enumerate(callee.outputs):
@@ -249,8 +258,8 @@ class _Function:
             chain = self._chain(node, layers, runs, path, set())
             item = Item("", Kind.LAYERS, "", "", counted(layers), facts, inner=chain)
         self.reader.above = outer
-        spans = {"used": node.origin.first_span()}
-        end = self.body.put(replace(item, key=self._key(node["site"]), kind=Kind.LAYERS, title=node["site"], note=note, **spans), shown)
+        item = replace(item, key=self._key(node["site"]), kind=Kind.LAYERS, title=node["site"], note=note)
+        end = self.body.put(replace(item, used=node.origin.first_span()), shown)
         for i in range(node["carried"]):
             self.ends[Value(node.id, i)] = replace(end, port=i)
 
@@ -296,10 +305,11 @@ class _Function:
 
     def _scan(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
         states = self.memory["scan"]
-        facts = (("scan", f"along {node['axis'].name}"), *types(self.module.functions[node["body"]]), *state_facts(states))
-        carried = [self.module.functions[node["body"]].inputs[i] for i in range(node["states"])]
-        note = "carries " + ", ".join(f"[{', '.join(type.names)}]" for _, type in carried)
-        item = Item(self._key(f"scan %{node.id}"), Kind.SCAN, f"scan {node['axis'].name}", "", note, facts, node.origin.first_span())
+        body, axis = self.module.functions[node["body"]], node["axis"].name
+        facts = (("scan", f"along {axis}"), *types(body), *state_facts(states))
+        carried = ", ".join(axes(type) for _, type in body.inputs[: node["states"]])
+        span = node.origin.first_span()
+        item = Item(self._key(f"scan %{node.id}"), Kind.SCAN, f"scan {axis}", "", f"carries {carried}", facts, span)
         end = self.body.put(item, shown)
         self.ends |= {value: replace(end, port=i) for i, value in enumerate(node.values)}
 
@@ -312,7 +322,8 @@ class _Function:
             return
         states.remove(state)
         facts = (*state_facts([state]), ("renamed", f"{node['axis']} → {node['to'].name}"))
-        item = Item(self._key(state.name), Kind.STATE, state.name, "", remembered(state), facts, node.origin.first_span())
+        span = node.origin.first_span()
+        item = Item(self._key(state.name), Kind.STATE, state.name, "", remembered(state), facts, span)
         self.ends[Value(node.id)] = self.body.put(item, shown)
 
     def _operation(self, node: Node, shown: list[tuple[End, TensorType]]) -> None:
@@ -326,7 +337,8 @@ class _Function:
             item = replace(item, facts=(*facts, *state_facts([self.memory["shift"].pop(0)])))
         before = self._before(node, ends)
         if before is not None and item.kind is Kind.OPERATION and len(before.title) + len(text) + 3 <= _LONGEST:
-            self.body.items[before.key] = replace(before, title=f"{before.title} · {text}", facts=(*before.facts, *facts))
+            joined = replace(before, title=f"{before.title} · {text}", facts=(*before.facts, *facts))
+            self.body.items[before.key] = joined
             self.ends[Value(node.id)] = End(before.key)
             return
         self.ends[Value(node.id)] = self.body.put(item, shown)

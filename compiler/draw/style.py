@@ -29,7 +29,7 @@ STYLE = f"""
 .picture .model {{ font-size: 17px; font-weight: 600; }}
 .picture .line {{ fill: none; stroke: {LINE}; stroke-width: 1.25; stroke-linecap: round; }}
 .picture .head, .picture .junction {{ fill: {LINE}; }}
-.picture .box > .shape, .picture .layers > .shape, .picture .stack > .shape {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
+.picture .box > .shape, .picture .layers > .shape, .picture .stack > .shape {{ fill: #ffffff; stroke: #c3ccd6; }}
 .picture .shade > .shape {{ fill: #f6f8fa; }}
 .picture .sheet {{ fill: #ffffff; stroke: #c3ccd6; stroke-width: 1; }}
 .picture .header {{ fill: #e9edf2; }}

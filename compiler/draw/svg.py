@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from html import escape
 
 from ..ir.module import Module
-from ..quantities import count
-from .facts import spelled
-from .layout import HEADER, SMALL, TITLE, Box, Label, Line, Placed, axes, layout
-from .picture import Item, Kind, Link
+from ..quantities import axes, count, spelled
+from .layout import HEADER, SMALL, TITLE, Box, Label, Line, Placed, layout
+from .picture import Item, Kind
 from .routing import Point
 from .scene import scene, states_of
 from .style import COLOURS, STYLE
@@ -18,6 +17,7 @@ from .text import width
 _MARGIN, _HEAD, _LEGEND = 24.0, 58.0, 40.0
 _CORNER = 7.0
 _SHEET = 4.0
+
 
 def to_svg(module: Module) -> str:
     """The model as a complete SVG document: its boxes, the flow of its forward function, axes and parameter counts.
@@ -75,7 +75,8 @@ def _open(item: Item, box: Box, extra: str = "") -> str:
     words = " ".join(w for w in (item.title, item.note) if w)
     hover = "\n".join((words, *(f"{name}: {value}" for name, value in item.facts)))
     return (
-        f'<g class="item {item.kind.value}{extra}" data-key="{_text(item.key)}" transform="translate({_n(box.x)} {_n(box.y)})">'
+        f'<g class="item {item.kind.value}{extra}" data-key="{_text(item.key)}" '
+        f'transform="translate({_n(box.x)} {_n(box.y)})">'
         f"<title>{_text(hover)}</title>"
     )
 
@@ -86,10 +87,13 @@ def _container(box: Box, depth: int) -> Iterator[str]:
     yield _open(item, box, " shade" if depth % 2 == 0 else "")
     if item.kind in (Kind.LAYERS, Kind.STACK):
         for i in (2, 1):
-            yield f'<rect class="sheet" x="{_n(_SHEET * i)}" y="{_n(_SHEET * i)}" width="{_n(w)}" height="{_n(h)}" rx="6"/>'
+            at = _n(_SHEET * i)
+            yield f'<rect class="sheet" x="{at}" y="{at}" width="{_n(w)}" height="{_n(h)}" rx="6"/>'
     yield f'<rect class="shape" width="{_n(w)}" height="{_n(h)}" rx="6"/>'
-    yield f'<path class="header" d="M0.5 {_n(HEADER)} V6.5 A6 6 0 0 1 6.5 0.5 H{_n(w - 6.5)} A6 6 0 0 1 {_n(w - 0.5)} 6.5 V{_n(HEADER)} Z"/>'
-    yield f'<text x="10" y="16.5"><tspan class="name">{_text(item.title)}</tspan><tspan class="note" dx="7">{_text(item.note)}</tspan></text>'
+    corners = f"M0.5 {_n(HEADER)} V6.5 A6 6 0 0 1 6.5 0.5 H{_n(w - 6.5)} A6 6 0 0 1 {_n(w - 0.5)} 6.5 V{_n(HEADER)} Z"
+    yield f'<path class="header" d="{corners}"/>'
+    name, note = _text(item.title), _text(item.note)
+    yield f'<text x="10" y="16.5"><tspan class="name">{name}</tspan><tspan class="note" dx="7">{note}</tspan></text>'
     if item.count:
         yield f'<text class="small" x="{_n(w - 10)}" y="16" text-anchor="end">{_text(item.count)}</text>'
     yield f'<g transform="translate(0 {_n(HEADER)})">'
@@ -114,11 +118,13 @@ def _leaf(box: Box) -> Iterator[str]:
         yield f'<rect class="shape" width="{_n(w)}" height="{_n(h)}" rx="{_n(min(round, 13))}"/>'
     if item.kind is Kind.SCAN:
         yield (
-            f'<path class="line" style="stroke:{COLOURS[Kind.SCAN][1]}" d="M{_n(w)} {_n(h - 10)} h5 a4 4 0 0 0 4 -4 V14 a4 4 0 0 0 -4 -4 h-3"/>'
+            f'<path class="line" style="stroke:{COLOURS[Kind.SCAN][1]}" '
+            f'd="M{_n(w)} {_n(h - 10)} h5 a4 4 0 0 0 4 -4 V14 a4 4 0 0 0 -4 -4 h-3"/>'
             f'<path style="fill:{COLOURS[Kind.SCAN][1]}" d="M{_n(w)} 10 l6 -3 v6 z"/>'
         )
     if item.remembers:
-        yield f'<path class="memory" d="M{_n(w - 12)} -3 a6 2.5 0 0 1 12 0 v9 a6 2.5 0 0 1 -12 0 z m0 0 a6 2.5 0 0 0 12 0"/>'
+        cylinder = "a6 2.5 0 0 1 12 0 v9 a6 2.5 0 0 1 -12 0 z m0 0 a6 2.5 0 0 0 12 0"
+        yield f'<path class="memory" d="M{_n(w - 12)} -3 {cylinder}"/>'
     top = h / 2 + 4 + (3 if item.kind is Kind.STATE else 0) - (7 if item.count else 0)
     note = f'<tspan class="note" dx="6">{_text(item.note)}</tspan>' if item.note else ""
     name = "" if item.kind in (Kind.OPERATION, Kind.PENALTY) else ' class="name"'
@@ -142,7 +148,7 @@ def _line(line: Line) -> str:
     points = list(line.points)
     head = ""
     if line.arrow:
-        (ax, ay), (bx, by) = points[-2], points[-1]
+        (ax, _), (bx, by) = points[-2], points[-1]
         if ax == bx:
             head = f"M{_n(bx)} {_n(by)} l-3.6 -7 h7.2 z"
             points[-1] = (bx, by - 5)
@@ -153,7 +159,8 @@ def _line(line: Line) -> str:
     drawn = f'<path class="line" d="{_path(points)}"/>'
     if head:
         drawn += f'<path class="head" d="{head}"/>'
-    return f'<g class="link" data-from="{_text(line.link.source.item)}"><title>{_text(spelled(line.link.type))}</title>{drawn}</g>'
+    source, type = _text(line.link.source.item), _text(spelled(line.link.type))
+    return f'<g class="link" data-from="{source}"><title>{type}</title>{drawn}</g>'
 
 
 def _path(points: list[Point]) -> str:
@@ -174,7 +181,7 @@ def _sign_of(value: float) -> int:
 
 
 def _label(label: Label) -> str:
-    return f'<text class="small axes" x="{_n(label.x)}" y="{_n(label.y)}">{_text(axes(label.link))}</text>'
+    return f'<text class="small axes" x="{_n(label.x)}" y="{_n(label.y)}">{_text(axes(label.link.type))}</text>'
 
 
 def axis_sizes(placed: Placed) -> str:

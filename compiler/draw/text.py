@@ -1,4 +1,4 @@
-"""How wide a line of text is, without a font: the advance widths of Helvetica (Arial and Liberation Sans share them)."""
+"""How wide a line of text is, without a font: the advance widths of Helvetica, which Arial shares."""
 
 from __future__ import annotations
 

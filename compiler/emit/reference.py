@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...lang.axes import TensorType
+from ...lang.axes import Axis, TensorType
 from ...lang.sizes import Size
 from ..ir.graph import Node, Value
 from ..ir.module import Function, Module, Path, State, join
@@ -16,6 +16,8 @@ from ..ir.needs import needs
 from ..ir.ops import OPS
 from ..ir.primitive import Array, Frame, align
 from ..ir.tensor import DTYPE
+
+PAST = "P"  # the size symbol of the tokens before a step
 
 # Operations that only move, choose or count: they make no rounding error.
 EXACT = frozenset(
@@ -64,12 +66,13 @@ def run(
     ValueError for one whose shape does not fit.
     """
     ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
-    sizes = _entry_sizes(module, inputs, ambient, states)
-    stated = states is not None
+    sizes = _entry_sizes(module, inputs)
     if "step" in module.form:
         sizes |= _past_sizes(module, sizes, ambient, states)
-        states = states if stated else initial_states(module, weights, sizes)
-        ambient.setdefault("past", np.asarray(sizes.get(past_symbol(module), 0)))
+        if states is None:
+            states = initial_states(module, weights, sizes)
+        if PAST in sizes:
+            ambient.setdefault("past", np.asarray(sizes[PAST]))
     interpreter = _Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None)
     entry = module.main
     results = interpreter.invoke(entry, tuple(inputs[name] for name, _ in entry.inputs), (), ())
@@ -80,11 +83,6 @@ def run(
         if name.startswith("penalty.")
     }
     return Outputs(values, penalties, interpreter.updated)
-
-
-def past_symbol(module: Module) -> str:
-    """The size symbol of the tokens before the step."""
-    return "P"
 
 
 def initial_states(module: Module, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
@@ -131,9 +129,7 @@ def _bind(sizes: dict[str, int], type: TensorType, array: Array, what: str) -> N
             raise ValueError(f"{what} should be {type} with `{axis.name}` = {known}, its shape is {array.shape}")
 
 
-def _entry_sizes(
-    module: Module, inputs: Mapping[str, Array], ambient: Mapping[str, Array], states: Mapping[str, Array] | None
-) -> dict[str, int]:
+def _entry_sizes(module: Module, inputs: Mapping[str, Array]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, type in module.main.inputs:
         _bind(sizes, type, np.asarray(inputs[name]), f"input `{name}`")
@@ -145,32 +141,46 @@ def _entry_sizes(
 def _past_sizes(
     module: Module, sizes: dict[str, int], ambient: Mapping[str, Array], states: Mapping[str, Array] | None
 ) -> dict[str, int]:
-    """The lengths of the past: from the states, else from `past` or the history's length, else 0.
+    """The lengths of the past: from `past` or the history's length, else from the states; without states they are 0.
 
     An `append` says how the sizes belong together: the axis of its result is its state's and the new tokens'.
     """
     found = dict(sizes)
-    past = past_symbol(module)
     token, history = module.stream or ("", "")
     if "past" in ambient:
-        found[past] = int(ambient["past"])
+        found[PAST] = int(ambient["past"])
     elif "history_valid" in ambient:
-        found[past] = int(ambient["history_valid"].shape[-1]) - sizes[token]
+        found[PAST] = int(ambient["history_valid"].shape[-1]) - sizes[token]
+    elif states is None:
+        found[PAST] = 0
     for path, state in needs(module)[module.entry].states if states is not None else ():
         key = join((*path, state.name))
         _bind(found, state.type, np.asarray((states or {})[key]), f"state `{key}`")
-    found.setdefault(past, 0)
-    found[history] = found[past] + sizes.get(token, 0)
+    if PAST in found:
+        found[history] = found[PAST] + sizes.get(token, 0)
     for function in module.functions.values():
         for node in function.graph.nodes():
             if node.op == "append":
                 name, to = node["axis"], node["to"].size
                 before = function.graph.type(node.operands[0]).axis(name).size
                 new = function.graph.type(node.operands[1]).axis(name).size
-                found |= dict.fromkeys((s for s in before.symbols if s not in found), 0)
+                if states is None:
+                    found |= dict.fromkeys((s for s in before.symbols if s not in found), 0)
                 if len(to.symbols) == 1 and to.symbols[0] not in found:
                     found[to.symbols[0]] = before.evaluate(found) + new.evaluate(found)
     return found
+
+
+@dataclass(frozen=True)
+class _QuickFrame(Frame):
+    """A frame that computes each size once."""
+
+    known: dict[Size, int] = field(default_factory=dict)
+
+    def size(self, axis: Axis) -> int:
+        if axis.size not in self.known:
+            self.known[axis.size] = axis.size.evaluate(self.sizes)
+        return self.known[axis.size]
 
 
 @dataclass
@@ -184,6 +194,8 @@ class _Interpreter:
     sizes: dict[str, int]
     noise: Noise | None
     updated: dict[str, Array] = field(default_factory=dict)
+    orders: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    frames: dict[tuple[tuple[str, int], ...], Frame] = field(default_factory=dict)
 
     def invoke(
         self, function: Function, arguments: tuple[Array, ...], instance: Path, sites: Path
@@ -195,8 +207,8 @@ class _Interpreter:
         for (name, type), argument in zip(function.inputs, arguments, strict=True):
             given[name] = _as(argument, type)
             _bind(sizes, type, given[name], f"input `{name}` of {function.name}")
-        frame = Frame(sizes)
-        for node in graph.nodes():
+        frame = self._frame(sizes)
+        for node in self._nodes(function):
             if node.op == "input":
                 results: tuple[Array, ...] = (given[node["name"]],)
             elif node.op in ("param", "state", "ambient"):
@@ -210,6 +222,17 @@ class _Interpreter:
         for state in function.states:
             self.updated[join((*sites, state.name))] = values[state.update]
         return tuple(values[v] for v in graph.outputs)
+
+    def _nodes(self, function: Function) -> tuple[Node, ...]:
+        if function.name not in self.orders:
+            self.orders[function.name] = tuple(function.graph.nodes())
+        return self.orders[function.name]
+
+    def _frame(self, sizes: dict[str, int]) -> Frame:
+        key = tuple(sorted(sizes.items()))
+        if key not in self.frames:
+            self.frames[key] = _QuickFrame(sizes)
+        return self.frames[key]
 
     def _supplied(self, node: Node, function: Function, instance: Path, sites: Path) -> Array:
         type, name = node.types[0], node["name"]

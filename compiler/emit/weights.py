@@ -21,9 +21,18 @@ def _uniform(g: np.random.Generator, shape: tuple[int, ...], init: Init) -> Arra
     return g.uniform(init.get("low", 0.0), init.get("high", 1.0), shape)
 
 
+def _truncated(g: np.random.Generator, shape: tuple[int, ...], init: Init) -> Array:
+    """A normal draw within two standard deviations (before the cut); what falls outside is drawn again."""
+    draw = g.standard_normal(shape)
+    while (outside := np.abs(draw) > 2).any():
+        draw[outside] = g.standard_normal(int(outside.sum()))
+    return init.get("mean", 0.0) + init.get("std", 0.02) * draw
+
+
 # kind of initialiser -> draw(generator, shape, init)
 DRAWS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...], Init], Array]] = {
     "normal": _normal,
+    "truncated_normal": _truncated,
     "uniform": _uniform,
     "zeros": lambda g, shape, init: np.zeros(shape),
     "ones": lambda g, shape, init: np.ones(shape),
@@ -59,7 +68,7 @@ def _scattered(parameter: Parameter, fan_in: Mapping[Parameter, int], seed: int,
     generator, shape, init = _generator(seed, path), parameter.shape, parameter.init
     if init.kind == "uniform":
         draw = _uniform(generator, shape, init)
-    elif init.kind != "normal":
+    elif init.kind not in ("normal", "truncated_normal"):
         centre = float(DRAWS[init.kind](generator, (), init))
         draw = centre + (0.2 * abs(centre) if centre else 0.2) * generator.standard_normal(shape)
     else:

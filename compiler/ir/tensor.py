@@ -196,8 +196,8 @@ def _split_type(types: Types, attributes: Attributes) -> TensorType:
     for part in attributes["into"]:
         size = size * part.size
     if size != axis.size:
-        parts = " * ".join(f"{a.name} = {a.size}" for a in attributes["into"])
-        raise AxisError("size", f"`{axis.name}` is {axis.size}, but {parts} is {size}", (0,))
+        names, sizes = (" * ".join(str(p) for p in parts) for parts in zip(*((a.name, a.size) for a in attributes["into"])))
+        raise AxisError("size", f"`{axis.name}` is {axis.size}, but `{names}` is {sizes} = {size}", (0,))
     return _swap(types[0], axis.name, attributes["into"])
 
 

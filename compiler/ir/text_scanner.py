@@ -23,6 +23,7 @@ _PART = rf"(?:{SYMBOL.pattern}|{_STRING.pattern})"
 _REFERENCE = re.compile(rf"@\^*(?:{_PART}(?:\.{_PART})*)?")
 _TYPE = re.compile(r"(?:real|int|bool)?\[")
 _DEPTH = 64
+_DIGITS = 1000
 
 
 class Scanner:
@@ -105,9 +106,10 @@ class Scanner:
         return text
 
     def integer(self, what: str) -> int:
+        at = self.at
         text = self.match(_INT)
-        if text is None or len(text) > 30:
-            self.fail(what)
+        if text is None or len(text) > _DIGITS:
+            self.fail(what, at)
         return int(text)
 
     # ------------------------------------------------------------------ sizes, axes, types
@@ -124,10 +126,11 @@ class Scanner:
         upwards = 1
         while True:
             at = self.at
-            if (digits := self.match(re.compile(r"\d{1,30}"))) is not None:
-                if upwards < 0 and int(digits) == 0:
+            if self.text[at : at + 1].isdigit():
+                number = self.integer("a number")
+                if upwards < 0 and number == 0:
                     self.fail("a number other than 0", at)
-                coefficient *= Fraction(int(digits)) ** upwards
+                coefficient *= Fraction(number) ** upwards
             else:
                 symbol = self.symbol("a number or the name of a size")
                 power = self.integer("a power") if self.take("^") else 1
@@ -194,8 +197,8 @@ class Scanner:
         items: list[Any] = []
         while not self.take(")"):
             item = self.value()
-            at = self.at
-            count = self.integer("how often") if self.take("*") else 1
+            several, at = self.take("*"), self.at
+            count = self.integer("how often") if several else 1
             if not 0 <= count <= 1_000_000:
                 self.fail("a number of at most 1,000,000 after `*`", at)
             items += [item] * count

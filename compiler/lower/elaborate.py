@@ -86,7 +86,8 @@ class Elaborator:
                 raise WeftError(errors.wrong_kind(describe(value), "a model", item.value.span))
             return value
         kind = type(item).__name__.lower()
-        raise WeftError(errors.wrong_kind(f"the {kind} `{item.name}`", "a value", span))
+        help = (f"an interface is the kind of a parameter: `inner: {item.name}`",) if isinstance(item, tree.Interface) else ()
+        raise WeftError(errors.wrong_kind(f"the {kind} `{item.name}`", "a value", span, help))
 
     def construct(self, component: Component, arguments: list[Given], span: Span) -> Component:
         """A component with more arguments."""

@@ -255,7 +255,7 @@ class Evaluator:
         if isinstance(callee, FnValue):
             return self.elaborator.call_fn(self, callee, arguments, span)
         if isinstance(callee, Component):
-            return self._construct(callee, arguments, span)
+            return self._construct(callee, arguments, span, function)
         if isinstance(callee, Placed):
             return self.elaborator.call_method(self, callee, "forward", arguments, span)
         if isinstance(callee, MethodValue):
@@ -264,12 +264,14 @@ class Evaluator:
             return self.elaborator.call_layers(self, callee, arguments, span)
         raise WeftError(errors.wrong_kind(describe(callee), "something that can be called", function))
 
-    def _construct(self, component: Component, arguments: list[tuple[str | None, Any, Span]], span: Span) -> Component:
-        for _, value, at in arguments:
+    def _construct(
+        self, component: Component, arguments: list[tuple[str | None, Any, Span]], span: Span, function: Span
+    ) -> Component:
+        for _, value, _ in arguments:
             if isinstance(value, Tensor):
                 name = component.declaration.name
                 help = f"bind it first: `{name.lower()} = {name}(..)`, then call `{name.lower()}(x)` in the method"
-                raise WeftError(errors.wrong_kind(f"the component `{name}`", "an instance", at, (help,)))
+                raise WeftError(errors.wrong_kind(f"the component `{name}`", "an instance", function, (help,)))
         return self.elaborator.construct(component, arguments, span)
 
     # ------------------------------------------------------------ structure

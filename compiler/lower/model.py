@@ -104,6 +104,17 @@ def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None,
     return made.name
 
 
+def initial(elaborator: Elaborator, placed: Placed, name: str, declaration: tree.WeightDecl) -> Init:
+    """How a parameter starts: as declared, else normal with a standard deviation of 0.02."""
+    if declaration.initial is None:
+        return Init("normal", (("std", 0.02),))
+    value = Evaluator(elaborator, Scope(placed.component.unit, placed.scope)).evaluate(declaration.initial)
+    if not isinstance(value, Init):
+        wanted = "an initialiser, such as `normal(std = 0.02)`"
+        raise WeftError(errors.parameter_mismatch(name, wanted, describe(value), declaration.initial.span))
+    return value
+
+
 def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
     used = elaborator.used.get(placed.key, set())
     parameters = []
@@ -113,14 +124,7 @@ def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
         type = elaborator.weight_type(placed, declaration)
         for axis in type.axes:
             positive(elaborator, f"axis `{axis.name}` of `{name}`", axis.size, declaration.span)
-        init = Init("normal", (("std", 0.02),))
-        if declaration.initial is not None:
-            value = Evaluator(elaborator, Scope(placed.component.unit, placed.scope)).evaluate(declaration.initial)
-            if not isinstance(value, Init):
-                wanted = "an initialiser, such as `normal(std = 0.02)`"
-                raise WeftError(errors.parameter_mismatch(name, wanted, describe(value), declaration.initial.span))
-            init = value
-        parameters.append(Parameter(name, type, init, Origin(declaration.span)))
+        parameters.append(Parameter(name, type, initial(elaborator, placed, name, declaration), Origin(declaration.span)))
     children: list[tuple[str, Instance | Layers]] = []
     for name, child in placed.children.items():
         if isinstance(child, PlacedLayers):

@@ -187,6 +187,15 @@ class Bench:
         self.module, self.weights = module, random_weights(module, seed)
         self.generator = np.random.default_rng(seed)
         self.input = module.main.inputs[-1][0]
+        self._forms: dict[str, Module] = {}
+
+    def form(self, name: str) -> Module:
+        """The module in the form `step`, `full+rows` or `step+rows`."""
+        if name not in self._forms:
+            made = rows(self.module) if name == "full+rows" else step(self.module, rows=name == "step+rows")
+            verify(made, name)
+            self._forms[name] = made
+        return self._forms[name]
 
     def tokens(self, *shape: int) -> Tokens:
         return self.generator.integers(0, V, shape)
@@ -196,8 +205,7 @@ class Bench:
 
     def decoded(self, tokens: Tokens, constants: Mapping[str, NDArray] | None = None) -> NDArray:
         """The outputs of a cached decode over random chunks."""
-        form = step(self.module)
-        verify(form, "step")
+        form = self.form("step")
         states, parts = None if constants is None else dict(constants), []
         for piece in chunks(self.generator, tokens.shape[1]):
             ambient = {"past": np.array(piece.start)}
@@ -208,8 +216,7 @@ class Bench:
 
     def padded(self, sequences: Sequence[Tokens], side: str) -> list[NDArray]:
         """The outputs of rows of different length, padded on one side with tokens at random positions."""
-        form = rows(self.module)
-        verify(form, "rows")
+        form = self.form("full+rows")
         length = max(map(len, sequences))
         shape = (len(sequences), length)
         tokens, positions = self.tokens(*shape), self.generator.integers(0, 9, shape)
@@ -226,7 +233,7 @@ class Bench:
 
     def packed(self, sequences: Sequence[Tokens]) -> list[NDArray]:
         """The outputs of documents that share one row."""
-        form = rows(self.module)
+        form = self.form("full+rows")
         tokens = np.concatenate(sequences)[None]
         positions = np.concatenate([np.arange(len(s)) for s in sequences])[None]
         segments = np.concatenate([np.full(len(s), i + 1) for i, s in enumerate(sequences)])[None]
@@ -236,8 +243,7 @@ class Bench:
 
     def served(self, sequences: Sequence[Tokens], steps: int = 4) -> list[NDArray]:
         """The outputs of rows that advance by different numbers of tokens per step, padded on both sides at random."""
-        form = step(self.module, rows=True)
-        verify(form, "step+rows")
+        form = self.form("step+rows")
         generator, count = self.generator, len(sequences)
         done, states = [0] * count, None
         history_positions, history_valid = np.zeros((count, 0), np.int64), np.zeros((count, 0), bool)

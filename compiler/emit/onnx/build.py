@@ -8,17 +8,20 @@ from math import prod
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
+from ....lang import errors
+from ....lang.diagnostics import WeftError
 from ...ir.module import Module, Path, join
 from ...passes.inference import drop_penalties
 from .activation import Place
 from .composites import PORTABLE
 from .interface import Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, state_ports
-from .layout import ONNX_TYPE, Tensor, Writer
+from .joined import whole
+from .layout import ONNX_TYPE, Tensor, Writer, own
 from .plan import Plan, StoredParameter, StoredState, plan
 from .scope import MainScope, Wire, reads, sweep
 from .sizes import Sizes
 from .templates import opset_imports
-from .translate import Translator, own, whole
+from .translate import Translator
 
 IR_VERSION = 11
 DATA_FILE = "model.onnx.data"
@@ -62,6 +65,7 @@ def build(module: Module) -> Built:
     """
     module = drop_penalties(module)
     stored = plan(module)
+    _refuse_constants(module, stored)
     main = MainScope()
     entry, ambient, states = entry_ports(module), ambient_ports(module), state_ports(module, stored)
     tokens = [main.input(p.name) for p in entry]
@@ -96,6 +100,13 @@ def build(module: Module) -> Built:
     model.ir_version, model.producer_name = IR_VERSION, "weft"
     entries = {path: (stored.states[path], *ports) for path, ports in states.items()}
     return Built(module, model, slots, tuple(inputs), tuple(outputs), entries)
+
+
+def _refuse_constants(module: Module, stored: Plan) -> None:
+    for entry in stored.states.values():
+        if entry.state.kind == "constant":
+            what = f"`{entry.state.name}`, which is computed once before the first step,"
+            raise WeftError(errors.no_onnx_form(what, module.name, module.main.origin.first_span()))
 
 
 def _value_ports(module: Module, values: Sequence[Tensor]) -> list[Port]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....lang.axes import TensorType
 from .elementwise import elementwise
 from .layout import Group, Groups, Tensor, Writer
-from .shaping import reduce
+from .reduction import reduce
 
 
 def dot(w: Writer, a: Tensor, b: Tensor, over: tuple[str, ...], result: TensorType) -> Tensor:
@@ -49,7 +49,7 @@ def _multiply_and_sum(w: Writer, a: Tensor, b: Tensor, over: tuple[str, ...], re
 def _one_vector(
     w: Writer, a: Tensor, b: Tensor, batch: tuple[str, ...], over: tuple[str, ...], result: TensorType
 ) -> Tensor:
-    """Matrix times vector per batch entry: as MatMul when the matrix lies right for it, else by multiplying and adding."""
+    """Matrix times vector per batch entry: as MatMul when the matrix lies right for it, else as a product and a sum."""
     matrix = b if _free(b, batch, over) else a
     free = _free(matrix, batch, over)
     flat = tuple(n for g in matrix.groups for n in g)
@@ -83,7 +83,9 @@ def _matmul(
     if _is_constant(b):
         stacked = tuple(n for n in flat[: flat.index(contracted[0])] if n in columns)
         columns = tuple(n for n in columns if n not in stacked)
-    right: Groups = (*batches, *((n,) for n in stacked), contracted, *((columns,) if columns or batch or stacked else ()))
+    right: Groups = (*batches, *((n,) for n in stacked), contracted)
+    if columns or batch or stacked:
+        right = (*right, columns)
 
     rows = [tuple(n for n in g if n not in batch and n not in over) for g in a.groups]
     rows = [g for g in rows if g]
@@ -100,5 +102,5 @@ def _matmul(
         left = (*leading, *batches, *(() for _ in stacked), last, contracted)
         kept = (*leading, *batches, *((n,) for n in stacked), last)
     x, y = w.arrange(a, left), w.arrange(b, right)
-    groups = (*kept, *((columns,) if len(right) > 1 else ()))
+    groups = (*kept, columns) if len(right) > 1 else kept
     return Tensor(result, groups, w.emit("MatMul", x.operand, y.operand))

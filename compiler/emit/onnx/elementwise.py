@@ -17,10 +17,9 @@ OPERATORS = {p.name: p.onnx for p in ELEMENTWISE}
 
 def elementwise(w: Writer, op: str, operands: Sequence[Tensor], result: TensorType) -> Tensor:
     """One elementwise operation: operands are brought to the result's dtype and to dimensions that broadcast."""
+    dtype = result.dtype
     if op in COMPARISONS:
         dtype = "real" if any(t.type.dtype == "real" for t in operands) else "int"
-    else:
-        dtype = result.dtype
     cast = [w.cast(t, dtype) if op != "where" or i else t for i, t in enumerate(operands)]
     groups = common(cast, result.axes)
     aligned = [w.aligned(t, groups) for t in cast]

@@ -37,9 +37,9 @@ def to_onnx(
     """Write a module as an ONNX model with standard operators only; returns the folder.
 
     `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). `weights` maps parameter
-    paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The folder
-    appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest (`context`
-    is the number of tokens that the model was made for). The same module and weights give the same bytes.
+    paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The
+    folder appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest
+    (`context` is the number of tokens that the model was made for). The same module and weights give the same bytes.
 
     Raises WeftError: E0930 for what has no ONNX form, E0931 for weights that do not fit, E0932 for a folder that holds
     something else.
@@ -91,7 +91,7 @@ def _write_data(path: Path, built: Built, read: Callable[[str], Array]) -> dict[
     with path.open("wb") as file:
         for slot in built.slots:
             _append(file, digest, bytes(slot.offset - end))
-            _append(file, digest, memoryview(_stored(slot, read(slot.path))).cast("B"))
+            _append(file, digest, _stored(slot, read(slot.path)).data)
             end = slot.offset + slot.length
         file.flush()
         os.fsync(file.fileno())
@@ -112,7 +112,7 @@ def _stored(slot: Slot, array: Array) -> Array:
     stored = np.ascontiguousarray(np.transpose(array, order), dtype="<f4")
     if not np.all(np.isfinite(stored)):
         raise WeftError(errors.weight_does_not_fit(slot.path, "it holds values that are not finite in float32"))
-    return stored.reshape(-1)
+    return stored.reshape(-1).view(np.uint8)
 
 
 def _reader(weights: Weights) -> Callable[[str], Array]:

@@ -13,7 +13,7 @@ from ....lang.sizes import Size
 from ...ir.module import Module, Path, join
 from .layout import ONNX_TYPE, Group, Groups, Tensor, Writer
 from .plan import Plan, StoredState, named
-from .scope import MainScope, Wire
+from .scope import END, MainScope, Wire, ints
 from .sizes import Sizes
 
 
@@ -65,11 +65,12 @@ def described(tensor: Tensor) -> ValueInfoProto:
 def entry_ports(module: Module) -> list[Port]:
     """The inputs of the entry; its tokens are called `input_ids`."""
     names = Names(module)
-    ports = []
+    ports: list[Port] = []
     for name, type in module.main.inputs:
         shape = tuple(names.size(a.size) for a in type.axes)
-        tokens = type.dtype == "int" and shape == ("batch", "sequence") and not any(p.name == "input_ids" for p in ports)
-        ports.append(Port("input_ids" if tokens else name, type.dtype, shape))
+        tokens = type.dtype == "int" and shape == ("batch", "sequence")
+        first = not any(p.name == "input_ids" for p in ports)
+        ports.append(Port("input_ids" if tokens and first else name, type.dtype, shape))
     return ports
 
 
@@ -96,10 +97,14 @@ def state_ports(module: Module, plan: Plan) -> dict[Path, tuple[Port, Port]]:
     for path, stored in plan.states.items():
         type = stored.state.type
         before = names.shape(type, named(stored.dimensions, type))
-        after = tuple("total" if d == "past" else f"{d}_after" if _grows(stored, i) else d for i, d in enumerate(before))
+        after = tuple(_after(d) if _grows(stored, i) else d for i, d in enumerate(before))
         read, written = state_names(stored, path)
         ports[path] = (Port(read, type.dtype, before), Port(written, type.dtype, after))
     return ports
+
+
+def _after(size: int | str) -> int | str:
+    return "total" if size == "past" else f"{size}_after"
 
 
 def _grows(stored: StoredState, dimension: int) -> bool:
@@ -109,7 +114,9 @@ def _grows(stored: StoredState, dimension: int) -> bool:
     return state.type.index(state.axis) in stored.dimensions[dimension]
 
 
-def bind_sizes(module: Module, sizes: Sizes, inputs: Sequence[Wire], mask: Wire | None, plan: Plan, main: MainScope) -> None:
+def bind_sizes(
+    module: Module, sizes: Sizes, inputs: Sequence[Wire], mask: Wire | None, plan: Plan, main: MainScope
+) -> None:
     """Where each size symbol is read off: from the tokens, the mask, the states, or a sum of these."""
     for (_, type), wire in zip(module.main.inputs, inputs, strict=True):
         for i, axis in enumerate(type.axes):
@@ -147,23 +154,20 @@ class Ambients:
         if name == "past":
             return Tensor(type, (), self.sizes.scalar(Size.symbol("P")))
         groups: tuple[Group, ...] = tuple((n,) for n in type.names)
-        columns = type.axes[-1].size
+        return Tensor(type, groups, self._newest(w, self._counted(w, name), type.axes[-1].size))
+
+    def _counted(self, w: Writer, name: str) -> Wire | None:
+        """A value for every token so far, or only for those of this step."""
         if name == "positions" and self.positions is not None:
-            return Tensor(type, groups, self.positions)
+            return self.positions
         if name in ("positions", "history_positions"):
-            counted = w.emit("CumSum", self.mask, np.array(1, np.int64))
-            wire = w.emit("Max", w.emit("Sub", counted, np.array(1, np.int64)), np.array(0, np.int64))
-        elif name == "segments":
-            wire = self.mask
-        else:
-            wire = w.emit("Cast", self.mask, to=ONNX_TYPE["bool"])
-        return Tensor(type, groups, self._newest(w, wire, columns))
+            seen = w.emit("CumSum", self.mask, np.array(1, np.int64))
+            return w.emit("Max", w.emit("Sub", seen, np.array(1, np.int64)), np.array(0, np.int64))
+        return self.mask if name == "segments" else w.emit("Cast", self.mask, to=ONNX_TYPE["bool"])
 
     def _newest(self, w: Writer, wire: Wire | None, columns: Size) -> Wire | None:
         """The last columns of a value that has one for every token so far."""
         everything = Size.symbol(self.module.stream[1] if self.module.stream else self.module.sequence)
-        if "step" not in self.module.form or columns == everything:
+        if "step" not in self.module.form or columns == everything or wire is self.positions:
             return wire
-        start = w.emit("Neg", self.sizes.vector(columns))
-        end = np.array([np.iinfo(np.int64).max], np.int64)
-        return w.emit("Slice", wire, start, end, np.array([1], np.int64))
+        return w.emit("Slice", wire, w.emit("Neg", self.sizes.vector(columns)), END, ints(1))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ....lang.axes import Axis, TensorType
-from . import shaping
 from .layout import Groups, Tensor, Writer
+from .memory import joined
 from .plan import Dimensions, named, numbered
 from .scope import Wire
 
@@ -48,7 +48,7 @@ class Joined:
     def tensor(self, w: Writer) -> Tensor:
         """The whole, joined now if nothing has done so."""
         if self.whole.found is None:
-            made = shaping.joined(w, self.past, self.new, self.axis, self.type.axis(self.axis), self.type)
+            made = joined(w, self.past, self.new, self.axis, self.type.axis(self.axis), self.type)
             assert isinstance(made.wire, Wire)
             self.settle(made.groups, made.wire)
         assert self.whole.found is not None
@@ -59,3 +59,8 @@ class Joined:
 def _relabelled(t: Tensor, names: dict[str, str]) -> Tensor:
     axes = tuple(Axis(names.get(a.name, a.name), a.size) for a in t.type.axes)
     return t.renamed(t.type.with_axes(axes))
+
+
+def whole(w: Writer, argument: Tensor | Joined) -> Tensor:
+    """A value as a tensor, joined if it has to be."""
+    return argument.tensor(w) if isinstance(argument, Joined) else argument

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -198,7 +199,7 @@ def common(tensors: Sequence[Tensor], axes: Sequence[Axis]) -> Groups:
         else:
             groups = [*((m,) for m in missing), *groups]
     for tensor in tensors:
-        groups = [r for g in groups for r in (runs(g, lambda a, t=tensor: str(a in t.axes)) if g else [g])]  # type: ignore[misc]
+        groups = [r for g in groups for r in runs(g, lambda a, axes=tensor.axes: str(a in axes))]
     return tuple(groups)
 
 
@@ -213,9 +214,17 @@ def runs(group: Group, kind: Any) -> list[Group]:
     return [tuple(r) for r in found] or [()]
 
 
+def own(w: Writer, tensor: Tensor, taken: Iterable[str] = ()) -> Wire:
+    """The value under a name that this scope defines itself and that is not taken: it can be an output."""
+    wire = tensor.operand
+    if isinstance(wire, Wire) and wire.scope is w.scope and wire.name not in taken and not w.scope.is_given(wire):
+        return wire
+    return w.scope.write("Identity", [wire], label=w.label)[0]
+
+
 def _units(source: Groups, target: Groups) -> list[Group]:
     """The longest stretches of axes that lie side by side in both layouts, in the order of the source."""
-    follower = {a: b for g in target for a, b in zip(g, g[1:], strict=False)}
+    follower = {a: b for g in target for a, b in pairwise(g)}
     units: list[list[str]] = []
     for group in source:
         for i, axis in enumerate(group):

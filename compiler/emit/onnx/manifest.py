@@ -22,8 +22,8 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
     """The manifest as plain data.
 
     Shapes are lists of lengths and symbols (`batch`, `sequence`, `past`, `total`). Of a state, `axis` is the dimension
-    that grows or holds what is delayed, `width` its greatest length where there is one, and `initial` the number that it is
-    filled with before the first token, or null when `states.safetensors` has it.
+    that grows or holds what is delayed, `width` its greatest length where there is one, and `initial` the number that
+    it is filled with before the first token, or null when `states.safetensors` has it.
     """
     logits = built.outputs[0]
     return {

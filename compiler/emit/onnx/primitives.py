@@ -11,9 +11,10 @@ from ....lang.axes import Axis, TensorType
 from ...ir.graph import Node
 from ...ir.ops import ELEMENTWISE_NAMES, OPS
 from ...ir.primitive import Frame
-from . import shaping
+from . import memory, reduction, shaping
 from .contraction import dot
 from .elementwise import elementwise
+from .gather import take
 from .layout import LITERAL_LIMIT, Tensor, Writer
 
 Operands = Sequence[Tensor]
@@ -41,9 +42,11 @@ def _folded(node: Node, operands: Operands) -> Tensor | None:
     if not all(isinstance(t.wire, np.ndarray) for t in operands):
         return None
     types = [_existing(t) for t in operands]
-    arrays = [np.asarray(t.wire).reshape([a.size.value for a in type.axes]) for t, type in zip(operands, types, strict=True)]
-    if node.op not in ELEMENTWISE_NAMES and any(len(a.axes) != len(t.type.axes) for a, t in zip(types, operands, strict=True)):
+    whole = all(len(type.axes) == len(t.type.axes) for type, t in zip(types, operands, strict=True))
+    if node.op not in ELEMENTWISE_NAMES and not whole:
         return None
+    shapes = ([a.size.value for a in type.axes] for type in types)
+    arrays = [np.asarray(t.wire).reshape(shape) for t, shape in zip(operands, shapes, strict=True)]
     type = OPS[node.op].infer(tuple(types), dict(node.attributes))
     if not all(a.size.is_constant for a in type.axes) or prod(a.size.value for a in type.axes) > LITERAL_LIMIT:
         return None
@@ -66,15 +69,20 @@ def _range(w: Writer, axis: Axis, result: TensorType) -> Tensor:
 
 
 def _softmax(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
-    return shaping.softmax(w, x[0], x[1] if len(x) == 2 else None, node["over"], result)
+    return reduction.softmax(w, x[0], x[1] if len(x) == 2 else None, node["over"], result)
 
 
 def _shift(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
-    return shaping.shift(w, x[0], x[1] if len(x) == 2 else None, node["axis"], node["by"], result)
+    return memory.shift(w, x[0], x[1] if len(x) == 2 else None, node["axis"], node["by"], result)
 
 
 # Literals pass through these by the primitive's own meaning.
-FOLDABLE = frozenset(("rename", "split", "merge", "select", "slice", "concat", "stack", "cast", "sum", "mean", "max", "min", "cumsum"))
+FOLDABLE = frozenset(
+    (
+        *("rename", "split", "merge", "select", "slice", "concat", "stack", "cast"),
+        *("sum", "mean", "max", "min", "cumsum"),
+    )
+)
 
 Lowering = Callable[[Writer, Node, Operands, TensorType], Tensor]
 
@@ -83,14 +91,14 @@ LOWERINGS: Mapping[str, Lowering] = {
     "index": lambda w, n, x, t: _range(w, n["axis"], t),
     "position": lambda w, n, x, t: _range(w, n["axis"], t),
     "dot": lambda w, n, x, t: dot(w, x[0], x[1], n["over"], t),
-    "sum": lambda w, n, x, t: shaping.reduce(w, "sum", x[0], n["over"], t),
-    "mean": lambda w, n, x, t: shaping.reduce(w, "mean", x[0], n["over"], t),
-    "max": lambda w, n, x, t: shaping.reduce(w, "max", x[0], n["over"], t),
-    "min": lambda w, n, x, t: shaping.reduce(w, "min", x[0], n["over"], t),
-    "argmax": lambda w, n, x, t: shaping.argmax(w, x[0], n["over"][0], t),
+    "sum": lambda w, n, x, t: reduction.reduce(w, "sum", x[0], n["over"], t),
+    "mean": lambda w, n, x, t: reduction.reduce(w, "mean", x[0], n["over"], t),
+    "max": lambda w, n, x, t: reduction.reduce(w, "max", x[0], n["over"], t),
+    "min": lambda w, n, x, t: reduction.reduce(w, "min", x[0], n["over"], t),
+    "argmax": lambda w, n, x, t: reduction.argmax(w, x[0], n["over"][0], t),
     "softmax": _softmax,
-    "top": lambda w, n, x, t: shaping.top(w, x[0], n["over"], n["count"], t),
-    "take": lambda w, n, x, t: shaping.take(w, x[0], x[1], n["axis"], t),
+    "top": lambda w, n, x, t: reduction.top(w, x[0], n["over"], n["count"], t),
+    "take": lambda w, n, x, t: take(w, x[0], x[1], n["axis"], t),
     "rename": lambda w, n, x, t: shaping.rename(x[0], t),
     "split": lambda w, n, x, t: shaping.split(w, x[0], n["axis"], n["into"], t),
     "merge": lambda w, n, x, t: shaping.merge(w, x[0], n["axes"], n["into"], t),
@@ -102,6 +110,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     "cast": lambda w, n, x, t: w.cast(x[0], n["dtype"]),
     "dropout": lambda w, n, x, t: x[0],
     "shift": _shift,
-    "cumsum": lambda w, n, x, t: shaping.cumsum(w, x[0], n["axis"], t),
-    "last": lambda w, n, x, t: shaping.last(w, x[0], n["axis"], n["to"], t),
+    "cumsum": lambda w, n, x, t: reduction.cumsum(w, x[0], n["axis"], t),
+    "last": lambda w, n, x, t: memory.last(w, x[0], n["axis"], n["to"], t),
 }

@@ -32,6 +32,14 @@ class Wire:
 Operand = Wire | NDArray[Any] | None
 
 
+END = np.array([np.iinfo(np.int64).max], np.int64)
+
+
+def ints(*numbers: int) -> NDArray[np.int64]:
+    """Whole numbers as the literal that shapes, axes and bounds are."""
+    return np.array(numbers, np.int64)
+
+
 class Scope:
     """Nodes in the order in which they were written, and the names that are taken."""
 

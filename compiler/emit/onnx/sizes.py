@@ -20,7 +20,7 @@ class Sizes:
 
     def measure(self, symbol: str, wire: Wire, axis: int) -> None:
         """A symbol is the length of a dimension of an input (the first such input counts)."""
-        self.sources.setdefault(symbol, lambda: self.main.emit("Shape", wire, start=axis, end=axis + 1, label=symbol)[0])
+        self.sources.setdefault(symbol, lambda: self.main.emit("Shape", wire, start=axis, end=axis + 1)[0])
 
     def define(self, symbol: str, size: Size) -> None:
         """A symbol is a polynomial of others."""

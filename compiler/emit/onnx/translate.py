@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from onnx import FunctionProto, helper
+from onnx import FunctionProto
 
 from ....lang import errors
 from ....lang.axes import Axis, TensorType
@@ -13,12 +13,13 @@ from ...ir.graph import Node
 from ...ir.module import Function, Module, State
 from .activation import Activation, Argument, Place
 from .composites import Claim
-from .interface import Ambients, Names, described
-from .joined import Joined
-from .layout import Tensor, Writer
+from .interface import Ambients, Names
+from .joined import Joined, whole
+from .layout import Tensor, Writer, own
 from .plan import Plan, named
 from .primitives import primitive
-from .scope import BodyScope, FunctionScope, MainScope, Wire, sweep
+from .scans import scan
+from .scope import FunctionScope, MainScope, Wire
 from .sizes import Sizes
 from .templates import Template
 
@@ -166,65 +167,4 @@ class Translator:
         return name
 
     def _scan(self, node: Node, operands: tuple[Argument, ...], place: Place) -> tuple[Argument, ...]:
-        w = place.writer
-        body, axis, count = self.module.functions[node["body"]], node["axis"], node["states"]
-        tensors = [whole(w, o) for o in operands]
-        inner = BodyScope(w.scope, w.scope.unique(f"{w.label}/step" if w.label else "step") + "/")
-        place = Place(Writer(inner, self.sizes), place.instance, place.sites)
-        types = [type for _, type in body.inputs]
-        inputs, feeds, axes, arguments = [], [], [], list[Argument]()
-        for i, (tensor, type) in enumerate(zip(tensors, types, strict=True)):
-            if i < count:
-                start = w.natural(w.cast(_start(tensor, type), type.dtype))
-                feeds.append(start.operand)
-                slice = Tensor(type, start.groups, Wire(inner.unique(body.inputs[i][0]), inner))
-            elif i < count + node["scanned"] and axis.name in tensor.axes:
-                tensor = w.apart(tensor, axis.name)
-                at = tensor.groups.index((axis.name,))
-                feeds.append(tensor.operand)
-                axes.append(at)
-                rest = Tensor(tensor.type.without(axis.name), (*tensor.groups[:at], *tensor.groups[at + 1 :]), None)
-                slice = Tensor(type, rest.renamed(type).groups, Wire(inner.unique(body.inputs[i][0]), inner))
-            else:
-                source = tensor.type.without(axis.name) if i < count + node["scanned"] else tensor.type
-                arguments.append(Tensor(source, tensor.groups, tensor.wire).renamed(type))
-                continue
-            inputs.append(described(slice))
-            arguments.append(slice)
-        if not axes:
-            raise WeftError(errors.no_onnx_form("a `scan` over nothing", body.name, node.origin.first_span()))
-        results = self.run(body, arguments, place)
-        wires: list[Wire] = []
-        outputs = []
-        for result in results:
-            tensor = place.writer.natural(whole(place.writer, result))
-            wires.append(own(place.writer, tensor, [i.name for i in inputs] + [wire.name for wire in wires]))
-            outputs.append(described(Tensor(tensor.type, tensor.groups, wires[-1])))
-        kept = sweep(inner.nodes, [wire.name for wire in wires])
-        graph = helper.make_graph(kept, body.name.replace(".", "_"), inputs, outputs)
-        yields = node.types[: len(node.types) - count]
-        found = w.scope.write(
-            "Scan", feeds, label=w.label, outputs=len(wires), body=graph, num_scan_inputs=len(axes),
-            scan_input_axes=axes, scan_output_axes=[t.index(axis.name) for t in yields] or None,
-        )
-        ordered = (*found[count:], *found[:count])
-        return tuple(Tensor(t, tuple((n,) for n in t.names), wire) for t, wire in zip(node.types, ordered, strict=True))
-
-
-def whole(w: Writer, argument: Argument) -> Tensor:
-    return argument.tensor(w) if isinstance(argument, Joined) else argument
-
-
-def _start(tensor: Tensor, type: TensorType) -> Tensor:
-    """An initial state: a scalar fills the state."""
-    if not tensor.type.axes:
-        return Tensor(type.with_dtype(tensor.type.dtype), (), tensor.wire)
-    return tensor.renamed(type.with_dtype(tensor.type.dtype))
-
-
-def own(w: Writer, tensor: Tensor, taken: Iterable[str] = ()) -> Wire:
-    """The value under a name that this scope defines itself and that is not taken, so that it can be an output of it."""
-    wire = tensor.operand
-    if isinstance(wire, Wire) and wire.scope is w.scope and wire.name not in taken and not w.scope.is_given(wire):
-        return wire
-    return w.scope.write("Identity", [wire], label=w.label)[0]
+        return scan(self, node, [whole(place.writer, o) for o in operands], place)

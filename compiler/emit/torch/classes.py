@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ...ir.module import Instance, Layers, Path
@@ -13,7 +13,7 @@ from .method import Method
 from .names import Names, member
 from .places import instance_at
 from .signature import method_lines
-from .text import Blank, Line, Shape, common, marks, show, skeleton
+from .text import Blank, Line, common, marks, shape_of, show, skeleton
 
 # Names that a class uses in its constructor and `reset_parameters`.
 OWN = ("self", "generator", "super", "i")
@@ -62,7 +62,7 @@ class Class:
         )
 
 
-def draft(emission: Emission, path: Path, used: Mapping[Path, None], made: Mapping[Path, str]) -> Draft:
+def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     """The source of the instance at a path; `made` holds what builds its children."""
     instance = instance_at(emission.module, path)
     reserved = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters") if not path else ("reset_parameters",)
@@ -71,7 +71,7 @@ def draft(emission: Emission, path: Path, used: Mapping[Path, None], made: Mappi
         name = member(parameter.name, parameter.origin.first_span(), reserved)
         label = "shape" if len(instance.parameters) == 1 else f"{name}_shape"
         shape = emission.blanks.mark(parameter.shape, label, parameter.type.names, bare=True)
-        build.append(Line(f"self.{name} = nn.Parameter(torch.empty({shape}))", 2, (_names(parameter.type.names),)))
+        build.append(Line(f"self.{name} = nn.Parameter(torch.empty({shape}))", 2, (shape_of(parameter.type.axes),)))
         reset.append(Line(reset_line(parameter, emission.blanks), 2))
     methods = emission.named.get(path, {})
     for buffer in dict.fromkeys(b for found in methods.values() for b in found[0].noise):
@@ -84,10 +84,6 @@ def draft(emission: Emission, path: Path, used: Mapping[Path, None], made: Mappi
             build.append(Line(f"self.{member(name, None, reserved)} = {text}", 2))
             members.append(name)
     return Draft(path, class_word(instance), build, reset, methods, tuple(members))
-
-
-def _names(names: Sequence[str]) -> Shape:
-    return tuple(names)
 
 
 def _child(emission: Emission, path: Path, child: Instance | Layers, made: Mapping[Path, str]) -> str | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ....lang import errors
+from ....lang.diagnostics import WeftError
 from ...ir.graph import Node
+from ...ir.module import Path, join
 from . import layout
+from .emission import Emission
+from .method import Method
 from .names import identifier
 from .text import Expr, Level
 from .writer import Writer
@@ -26,3 +31,47 @@ def dropout(writer: Writer, node: Node) -> Expr:
         buffer = f"{buffer}_"
     taken.append(buffer)
     return render()
+
+
+def noise_lines() -> list[str]:
+    """The method of the root that gives every dropout its key."""
+    return [
+        "    def set_noise(self, seed: int, step: int) -> None:",
+        '        """Give every dropout its key for one step: the first 63 bits of SHA-256 of "seed/step/path of the key"."""',
+        "        for path, key in self.named_buffers():",
+        '            digest = hashlib.sha256(f"{seed}/{step}/{path}".encode()).digest()',
+        '            key.fill_(int.from_bytes(digest[:8], "big") >> 1)',
+    ]
+
+
+def refuse_shared_noise(emission: Emission, root: Method) -> None:
+    """Raise WeftError where an instance that drops is called more than once in a forward pass: its key would repeat."""
+    visits: dict[Path, int] = {}
+    waiting: list[tuple[Path, Method, int]] = [((), root, 1)]
+    while waiting:
+        path, method, times = waiting.pop()
+        if method.noise:
+            visits[path] = visits.get(path, 0) + times
+            if visits[path] > 1:
+                what = f"dropout in `{join(path)}`"
+                why = "this instance is used at several places, which would all drop the same elements"
+                raise WeftError(errors.not_in_torch(what, why, method.function.origin.first_span()))
+        for reference, callee in method.calls:
+            target = reference.resolve(path)
+            waiting.append((target, callee, times * _shared_by(emission, path, target)))
+        for reference, methods in method.layers:
+            layers = reference.resolve(path)
+            for number in dict.fromkeys(emission.places.layers[layers]):
+                waiting += [((*layers, number), m, times) for m in _running(emission, (*layers, number), methods)]
+
+
+def _running(emission: Emission, path: Path, methods: tuple[Method, ...]) -> list[Method]:
+    return [m for m in methods if m.function.name in emission.places.functions.get(path, {})]
+
+
+def _shared_by(emission: Emission, caller: Path, target: Path) -> int:
+    """How many layers call one instance that lies outside of them."""
+    for i, part in enumerate(caller):
+        if isinstance(part, int) and target[: i + 1] != caller[: i + 1]:
+            return emission.places.layers[caller[:i]].count(part) + 1
+    return 1

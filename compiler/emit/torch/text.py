@@ -156,11 +156,15 @@ class Line:
 
 def shape_of(expr_axes: Iterable[Axis]) -> Shape:
     """The names of axes as a comment shows them."""
-    return tuple(a.name if a.name.isidentifier() and a.name.isascii() else "?" for a in expr_axes)
+    return tuple(a.name if re.fullmatch("[A-Za-z0-9_]+", a.name) else "?" for a in expr_axes)
 
 
 def common(shapes: Sequence[Shape]) -> Shape:
-    """One shape for several: what they agree on at both ends, `..` between."""
+    """One shape for several: packs of axes as `In..`, else what they agree on at both ends with `..` between."""
+    if all(s == shapes[0] for s in shapes):
+        return shapes[0]
+    packs = {n[:-1] for s in shapes for n in s if n.endswith("1") and f"{n[:-1]}2" in s}
+    shapes = [_packed(s, packs) for s in shapes]
     first = shapes[0]
     if all(s == first for s in shapes):
         return first
@@ -168,6 +172,17 @@ def common(shapes: Sequence[Shape]) -> Shape:
     head = next((i for i in range(shortest) if len({s[i] for s in shapes}) > 1), shortest)
     tail = next((i for i in range(shortest - head) if len({s[-1 - i] for s in shapes}) > 1), shortest - head)
     return (*first[:head], "..", *(first[len(first) - tail :] if tail else ()))
+
+
+def _packed(shape: Shape, packs: set[str]) -> Shape:
+    """A shape with the axes of a pack (`In`, or `In1`, `In2`, ..) as one."""
+    found: list[str] = []
+    for name in shape:
+        base = name.rstrip("0123456789")
+        shown = f"{base}.." if base in packs else name
+        if not found or found[-1] != shown or base not in packs:
+            found.append(shown)
+    return tuple(found)
 
 
 def comment(line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,7 @@ from .method import AMBIENT_ORDER, Given, Method
 from .names import Names
 from .text import Expr, Level, Line, Precision, shape_of
 
-WIDTH = 108
+WIDTH = 96
 
 
 @dataclass(eq=False)
@@ -41,6 +42,7 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
 
     method = Method(function)
     scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
+    scope.names.reserve("states", "path")
     is_entry = function.name == emission.module.entry
     live = emission.liveness.inputs(function)
     values: dict[str, Expr] = {}
@@ -63,12 +65,27 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
         for name in AMBIENTS[emission.module.form]:
             reserved.ambient(name)
         method.stateful = emission.is_step
-        scope.names.reserve(*(("states",) if emission.is_step else ()))
+        if emission.is_step:
+            scope.line("states = dict(states)")
     writer = Writer(scope, function, values)
     results = whole(writer) or writer.run()
     writer.write_states()
     method.results = tuple(writer.returned(v, e) for v, e in zip(function.graph.outputs, results, strict=True))
+    scope.line(f"return {', '.join(_returned(emission, method, is_entry))}")
     return method
+
+
+def _returned(emission: Emission, method: Method, is_entry: bool) -> list[str]:
+    """What stands behind `return`: the entry gives its penalties by name, and the states."""
+    found = [e.text for e in method.results]
+    if not is_entry:
+        return found
+    outputs = method.function.outputs
+    penalties = {n.removeprefix("penalty."): t for n, t in zip(outputs, found, strict=True) if n.startswith("penalty.")}
+    values = found[: len(found) - len(penalties)]
+    if penalties:
+        values.append(f"{{{', '.join(f'{json.dumps(n)}: {t}' for n, t in penalties.items())}}}")
+    return [*values, "states"] if emission.is_step else values
 
 
 AMBIENTS = {
@@ -134,7 +151,7 @@ class Writer:
         count = self.uses.get(value, 0)
         named = bool(self.graph[value].origin.name) and not self.inline
         self.values[value] = expr
-        if count and not expr.is_simple and (count > 1 or named):
+        if count and not expr.is_simple and (count > 1 or (named and value not in self.graph.outputs)):
             self.assign(value)
 
     def assign(self, value: Value, wanted: str = "") -> Expr:
@@ -291,6 +308,6 @@ class Writer:
 
 
 DEFAULT_NAMES = {
-    "take": "rows", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
+    "take": "rows", "pow": "power", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
     "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best", "stack": "pair",
 }

@@ -1,0 +1,74 @@
+"""`weft show`: a model at any stage of its way, or as a picture."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from .command import Command
+from .specs import add_spec, read_module, read_modules, write_file
+from .terminal import Terminal
+from .tree import model_tree
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    add_spec(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--tree", action="store_true", help="the tree of its parts (the default)")
+    what.add_argument("--ir", action="store_true", help="the functions of the compiled model, as text that parses back")
+    what.add_argument("--torch", action="store_true", help="the PyTorch source that training runs")
+    what.add_argument("--onnx", action="store_true", help="inputs, outputs and operators of the ONNX graph")
+    what.add_argument("--svg", metavar="OUT", help="write the picture as one SVG file")
+    what.add_argument(
+        "--html", metavar="OUT", help="write the picture as a page: hover for details, click for the spec"
+    )
+
+
+def _run(arguments: Namespace, terminal: Terminal) -> int:
+    if arguments.svg or arguments.html:
+        return _draw(arguments, terminal)
+    if arguments.ir:
+        from ..compiler.ir.text import print_module
+
+        terminal.write(print_module(read_module(arguments.file, arguments.model)))
+    elif arguments.torch:
+        from ..compiler.emit.torch import to_torch
+
+        terminal.write(to_torch(read_module(arguments.file, arguments.model)))
+    elif arguments.onnx:
+        from ..compiler.emit.onnx import summary
+
+        terminal.write(summary(read_module(arguments.file, arguments.model)))
+    else:
+        for i, module in enumerate(read_modules(arguments.file, arguments.model)):
+            terminal.show(*(("",) if i else ()), model_tree(module))
+    return 0
+
+
+def _draw(arguments: Namespace, terminal: Terminal) -> int:
+    from ..compiler.draw.page import to_html
+    from ..compiler.draw.svg import to_svg
+
+    module = read_module(arguments.file, arguments.model)
+    for out, draw in ((arguments.svg, to_svg), (arguments.html, to_html)):
+        if out:
+            write_file(Path(out), draw(module))
+            terminal.write(f"wrote {out}\n")
+    return 0
+
+
+COMMAND = Command(
+    "show",
+    "look at a model at any stage: its parts, IR, PyTorch, ONNX, or as a picture",
+    """\
+examples:
+  weft show model.llm                       the tree of every model in it
+  weft show model.llm Tiny --torch          readable PyTorch that does not import Weft
+  weft show model.llm Tiny --html tiny.html
+
+prints what is asked for; pictures are written to OUT. The tree has, for every part, its block, the axes that go in and
+come out, its learned values, and what the derived decoder remembers there; equal layers are folded into one.
+exit codes: 0 fine, 1 the spec is wrong, 2 the command was called wrongly""",
+    _arguments,
+    _run,
+)

@@ -1,0 +1,180 @@
+"""The whole file: imports, functions, classes from the leaves to the root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...ir.module import Instance, Layers, Module, Path
+from .classes import Class, Draft, class_lines, construction, draft, finish
+from .emission import Emission
+from .head import Head, is_language_model, split
+from .helpers import helper_texts
+from .loss import loss_lines
+from .noise import noise_lines, refuse_shared_noise
+from .places import instance_at
+from .signature import method_lines
+from .states import initial_states_lines
+from .text import Line, Precision, comment
+
+
+def to_torch(module: Module) -> str:
+    """A module as the source of a PyTorch file. Its root class has the module's name.
+
+    Raises WeftError (E0810) for what PyTorch cannot say.
+    """
+    head: Head | None = split(module) if is_language_model(module) else None
+    if head is not None:
+        module = head.module
+    emission = Emission(module)
+    entry = module.main
+    given = [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in entry.inputs]
+    root = emission.method(entry, given)
+    refuse_shared_noise(emission, root)
+    classes = _classes(emission)
+    return _file(emission, classes, head)
+
+
+# ------------------------------------------------------------------ classes
+
+
+def _classes(emission: Emission) -> list[Class]:
+    """All classes, children before parents: instances of one height are compared with each other."""
+    heights = _heights(emission)
+    made: dict[Path, str] = {}
+    found: list[Class] = []
+    for height in range(max(heights.values()) + 1):
+        here: list[Class] = []
+        for path in (p for p, h in heights.items() if h == height):
+            _sort_in(here, draft(emission, path, made), is_root=not path)
+        for class_ in here:
+            word = class_.drafts[0].word
+            class_.name = emission.module.name if class_.drafts[0].path == () else _class_name(emission, word)
+            finish(emission, class_)
+            for one in class_.drafts:
+                made[one.path] = construction(emission, class_, one.path)
+        found += here
+    return found
+
+
+def _sort_in(classes: list[Class], one: Draft, is_root: bool) -> None:
+    """Add an instance to the first class that fits it, or to a new one; an instance without content has none."""
+    if not is_root and not one.build and not one.methods:
+        return
+    for class_ in classes:
+        if class_.drafts[0].word == one.word and class_.accepts(one):
+            class_.drafts.append(one)
+            return
+    classes.append(Class("", [one]))
+
+
+def _class_name(emission: Emission, word: str) -> str:
+    name, count = word, 1
+    while name in emission.globals.taken:
+        count += 1
+        name = f"{word}{count}"
+    emission.globals.reserve(name)
+    return name
+
+
+def _heights(emission: Emission) -> Mapping[Path, int]:
+    """Every place of an instance, children before parents, with the length of the longest way down."""
+    heights: dict[Path, int] = {}
+
+    def visit(path: Path) -> int:
+        below = [-1]
+        for name, child in instance_at(emission.module, path).children:
+            if isinstance(child, Instance):
+                below.append(visit((*path, name)))
+            else:
+                below += [visit((*path, name, k)) for k in _kinds(emission, (*path, name), child)]
+        heights[path] = max(below) + 1
+        return heights[path]
+
+    visit(())
+    return heights
+
+
+def _kinds(emission: Emission, path: Path, layers: Layers) -> list[int]:
+    numbers = emission.places.layers.get(path) or [layers.schedule.index(b) for b in layers.schedule]
+    return list(dict.fromkeys(numbers))
+
+
+# ------------------------------------------------------------------ the file
+
+
+def _file(emission: Emission, classes: list[Class], head: Head | None) -> str:
+    module = emission.module
+    blocks: list[list[str]] = [text.split("\n") for text in helper_texts(emission.helpers)]
+    for method in emission.free:
+        lines = method_lines(emission, method.name, [method, *method.twins])
+        blocks.append(_shown(emission, lines))
+    for class_ in classes:
+        lines = _shown(emission, class_lines(emission, class_))
+        base = [f"class {class_.name}(nn.Module):"]
+        if class_.name == module.name and not class_.drafts[0].path:
+            lines = [*lines, *_root_lines(emission, classes, head)]
+        blocks.append([*base, *(lines or ["    pass"])])
+    body = "\n\n\n".join("\n".join(block) for block in blocks)
+    return f"{_opening(module, body)}\n\n\n{body}\n"
+
+
+def _shown(emission: Emission, lines: list[Line]) -> list[str]:
+    return [
+        f"{'    ' * line.indent}{emission.blanks.fill(line.text)}{comment(line)}" if line.text else "" for line in lines
+    ]
+
+
+def _opening(module: Module, body: str) -> str:
+    forms = {
+        "full": "whole sequences", "full+rows": "whole sequences of several documents, or padded ones",
+        "step": "new tokens after remembered ones", "step+rows": "new tokens after remembered ones, rows of different length",
+    }
+    count = f"{module.parameter_count():,}"
+    lines = [f'"""{module.name}: {count} parameters. The forward pass takes {forms[module.form]}."""', ""]
+    standard = ["import hashlib", ""] if "hashlib." in body else []
+    lines += [*standard, "import torch"]
+    lines += ["import torch.nn.functional as F"] if "F." in body else []
+    lines += ["from torch import Tensor, nn"]
+    lines += ["from torch.utils.checkpoint import checkpoint"] if "checkpoint(" in body else []
+    return "\n".join(lines)
+
+
+def _root_lines(emission: Emission, classes: list[Class], head: Head | None) -> list[str]:
+    """The methods that every model has besides its forward."""
+    module = emission.module
+    sections: list[list[str]] = []
+    if is_language_model(module):
+        named = emission.named.get((), {})
+        hidden, logits = (
+            next((m for found in named.values() for m in found if head and m.function.name == name), None)
+            for name in ((head.hidden, head.logits) if head else ("", ""))
+        )
+        sections.append(loss_lines(emission, hidden, logits))
+    if emission.is_step:
+        sections.append(initial_states_lines(module, _first_parameter(module)))
+    drawn = [c.name for c in classes if c.drafts[0].reset]
+    if drawn:
+        sections.append(_initialise_lines(drawn, _first_parameter(module)))
+    if any(m.noise for c in classes for d in c.drafts for found in d.methods.values() for m in found):
+        sections.append(noise_lines())
+    return [line for section in sections for line in ("", *section)]
+
+
+def _first_parameter(module: Module) -> str | None:
+    first = next(iter(module.parameters()), None)
+    if first is None:
+        return None
+    parts = first[0].split(".")
+    return "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in parts).removeprefix(".")
+
+
+def _initialise_lines(drawn: list[str], parameter: str | None) -> list[str]:
+    wanted = drawn[0] if len(drawn) == 1 else f"({', '.join(drawn)})"
+    return [
+        "    def initialise(self, seed: int) -> None:",
+        '        """Draw all parameters anew."""',
+        f"        generator = torch.Generator(self.{parameter}.device).manual_seed(seed)",
+        "        for module in self.modules():",
+        f"            if isinstance(module, {wanted}):",
+        "                module.reset_parameters(generator)",
+    ]

@@ -1,0 +1,261 @@
+"""Verification: one model through every back end and every derived form, against the float64 reference.
+
+Each check has its own exact answer and judges one candidate by the rule of `compiler/tolerance.py`. Two sets of weights
+are used, because some mistakes hide behind large activations (a wrong epsilon) and others behind small ones.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..compiler import tolerance
+from ..compiler.emit.onnx import to_onnx
+from ..compiler.emit.reference import run
+from ..compiler.emit.torch import to_torch
+from ..compiler.emit.weights import random_weights
+from ..compiler.ir.module import Module
+from ..compiler.passes.inference import drop_penalties
+from ..compiler.stream import rows, step
+from ..compiler.tolerance import BFLOAT16, FLOAT32, Scale, Verdict, judge
+from .model import build
+from .session import Session
+
+Array = NDArray[Any]
+ROWS, TOKENS, GREEDY = 2, 12, 8
+WEIGHTS = (("normal", 1.0), ("small", 0.01))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table: what was compared, under which weights, and the verdict (worst ratios)."""
+
+    name: str
+    weights: str
+    verdict: Verdict
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict.accepted
+
+
+def verify(module: Module, *, compiled: bool = False, seed: int = 0) -> Iterator[Check]:
+    """All checks of a module in full form, one after another.
+
+    `compiled` adds `torch.compile` (slow to start). The module should be small (see `compiler/shrink.py`): the
+    reference runs in float64 NumPy.
+    """
+    plain = drop_penalties(module)
+    with tempfile.TemporaryDirectory() as folder:
+        back_ends = _BackEnds(plain, Path(folder), compiled)
+        for label, scale in WEIGHTS:
+            yield from _Verification(plain, back_ends, label, random_weights(plain, seed, scale), seed).checks()
+
+
+class _BackEnds:
+    """The emitted programs of a module; weights are put in later."""
+
+    def __init__(self, module: Module, folder: Path, compiled: bool) -> None:
+        self.module, self.folder, self.compiled = module, folder, compiled
+        self.full = build(to_torch(module), module.name, folder / "full.py").eval()
+        self.row_module = rows(module)
+        self.rows = build(to_torch(self.row_module), module.name, folder / "rows.py").eval()
+        self.step_module = step(module) if module.stream else None
+        self.step = build(to_torch(self.step_module), module.name, folder / "step.py").eval() if self.step_module else None
+        self.onnx_module = step(module, rows=True) if module.stream else self.row_module
+
+    def load(self, weights: Mapping[str, Array]) -> Session:
+        """Put weights into all of them; the ONNX export is written anew and loaded."""
+        state = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in weights.items()}
+        for model in (self.full, self.rows, self.step):
+            if model is not None:
+                model.float().load_state_dict(state)
+        return Session(to_onnx(self.onnx_module, weights, self.folder / "onnx"))
+
+
+class _Verification:
+    """The checks of one module under one set of weights."""
+
+    def __init__(
+        self, module: Module, back_ends: _BackEnds, label: str, weights: Mapping[str, Array], seed: int
+    ) -> None:
+        self.module, self.back_ends, self.label, self.weights = module, back_ends, label, weights
+        draw = np.random.default_rng((seed, 1))
+        self.length = min(TOKENS, _longest(module))
+        self.vocabulary = module.main.output_types[0].axes[-1].size.value
+        self.tokens = draw.integers(0, self.vocabulary, (ROWS, self.length))
+        self.chunks = _chunks(self.length, draw)
+        (self.input,) = (name for name, _ in module.main.inputs)
+        self.exact = self._reference(self.tokens)
+        self.scale32 = tolerance.scales(module, weights, {self.input: self.tokens}, unit=FLOAT32)[0]
+        self.session = back_ends.load(weights)
+
+    def _reference(self, tokens: Array) -> Array:
+        return run(self.module, self.weights, {self.input: tokens}).values[0]
+
+    def _check(self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = "") -> Check:
+        scale = scale or self.scale32
+        verdict = judge(np.asarray(candidate, np.float64), self.exact if exact is None else exact, scale.rms, scale.max)
+        return Check(name, self.label, verdict, note)
+
+    def checks(self) -> Iterator[Check]:
+        yield self._check("PyTorch float32", _torch(self.back_ends.full, self.tokens))
+        yield self._bfloat16()
+        if self.back_ends.compiled:
+            yield self._check("torch.compile", _torch(torch.compile(self.back_ends.full, fullgraph=True), self.tokens))
+        yield self._check("ONNX Runtime", self.session.logits(self.tokens))
+        if self.module.stream:
+            yield from self._cached()
+        yield from self._padded()
+        yield self._packed()
+        if self.module.stream:
+            yield self._greedy()
+
+    def _bfloat16(self) -> Check:
+        scale = tolerance.scales(self.module, self.weights, {self.input: self.tokens}, unit=BFLOAT16)[0]
+        found = _torch(self.back_ends.full.bfloat16(), self.tokens)
+        self.back_ends.full.float().load_state_dict({n: torch.from_numpy(np.asarray(w)) for n, w in self.weights.items()})
+        return self._check("PyTorch bfloat16", found, scale=scale)
+
+    def _cached(self) -> Iterator[Check]:
+        note = "+".join(map(str, self.chunks))
+        assert self.back_ends.step_module is not None and self.back_ends.step is not None
+        states, past, outputs = None, 0, []
+        for count in self.chunks:
+            piece = {self.input: self.tokens[:, past : past + count]}
+            result = run(self.back_ends.step_module, self.weights, piece, {"past": np.asarray(past)}, states)
+            states, past = result.states, past + count
+            outputs.append(result.values[0])
+        exact64 = Scale(self.scale32.rms * 2.0**-29, self.scale32.max * 2.0**-29)
+        yield self._check("cached, reference float64", np.concatenate(outputs, 1), scale=exact64, note=note)
+        yield self._check("cached, PyTorch", torch_cached(self.back_ends.step, self.tokens, self.chunks), note=note)
+        yield self._check("cached, ONNX Runtime", onnx_cached(self.session, self.tokens, self.chunks), note=note)
+
+    def _padded(self) -> Iterator[Check]:
+        short = max(1, self.length // 2)
+        alone = self._reference(self.tokens[1:, :short])
+        for side in ("left", "right"):
+            place = slice(self.length - short, self.length) if side == "left" else slice(0, short)
+            tokens, mask = self.tokens.copy(), np.ones_like(self.tokens)
+            tokens[1], mask[1] = 0, 0
+            tokens[1, place], mask[1, place] = self.tokens[1, :short], 1
+            positions = np.maximum(np.cumsum(mask, 1) - 1, 0)
+            logits = _torch(self.back_ends.rows, tokens, positions, mask)
+            yield self._row_check(f"padded {side}, PyTorch", logits, alone, place)
+            yield self._row_check(f"padded {side}, ONNX Runtime", self.session.logits(tokens, mask), alone, place)
+
+    def _row_check(self, name: str, logits: Array, alone: Array, place: slice) -> Check:
+        """The full row and the padded row together, against each alone."""
+        candidate = np.concatenate([logits[0], logits[1, place]])
+        return self._check(name, candidate, np.concatenate([self.exact[0], alone[0]]))
+
+    def _packed(self) -> Check:
+        first = max(1, self.length // 3)
+        counts = (first, self.length - first)
+        positions = np.concatenate([np.arange(n) for n in counts])[None]
+        segments = np.concatenate([np.full(n, i + 1) for i, n in enumerate(counts)])[None]
+        tokens = self.tokens[:1]
+        exact = np.concatenate([self._reference(tokens[:, :first]), self._reference(tokens[:, first:])], 1)
+        return self._check("packed documents, PyTorch", _torch(self.back_ends.rows, tokens, positions, segments), exact)
+
+    def _greedy(self) -> Check:
+        """Tokens chosen by PyTorch from whole texts, by PyTorch cached and by ONNX Runtime cached, from one prompt."""
+        prompt = self.tokens[:1, : max(1, self.length // 3)]
+        count = min(GREEDY, self.length - prompt.shape[1])
+        full, text = [], prompt
+        for _ in range(count):
+            full.append(int(_torch(self.back_ends.full, text)[0, -1].argmax()))
+            text = np.concatenate([text, [[full[-1]]]], 1)
+        assert self.back_ends.step is not None
+        cached = greedy_torch(self.back_ends.step, prompt, count)
+        onnx = greedy_onnx(self.session, prompt, count)
+        same = full == cached == onnx
+        ratio = 0.0 if same else float("inf")
+        note = " ".join(map(str, full)) if same else f"{full} / {cached} / {onnx}"
+        return Check("greedy: full = cached = ONNX", self.label, Verdict(ratio, ratio, same, False), note)
+
+
+def _longest(module: Module) -> int:
+    """The number of positions the model's tables hold: the shortest one that positions are looked up in."""
+    longest = 10**9
+    for function in module.functions.values():
+        graph = function.graph
+        for node in graph.nodes():
+            if node.op == "call" and any(graph[o].op == "position" for o in node.operands):
+                for inner in module.functions[node["callee"]].graph.nodes():
+                    if inner.op == "take":
+                        table = module.functions[node["callee"]].graph.type(inner.operands[0])
+                        longest = min(longest, table.axis(inner["axis"]).size.value)
+    return longest
+
+
+def _chunks(length: int, draw: np.random.Generator) -> tuple[int, ...]:
+    """A random cut of a text: a first piece of any length, then pieces of which some are single tokens."""
+    chunks: list[int] = []
+    while sum(chunks) < length:
+        chunks.append(int(min(draw.choice((1, 1, 2, 3, 5)), length - sum(chunks))))
+    return tuple(chunks)
+
+
+def _torch(model: nn.Module, *arrays: Array) -> Array:
+    with torch.no_grad():
+        output = model(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+    return np.asarray((output[0] if isinstance(output, tuple) else output).float().numpy())
+
+
+def torch_cached(model: Any, tokens: Array, chunks: tuple[int, ...]) -> Array:
+    """Logits of a step-form PyTorch model fed in pieces."""
+    states, past, outputs = model.initial_states(tokens.shape[0]), 0, []
+    with torch.no_grad():
+        for count in chunks:
+            piece = torch.from_numpy(np.ascontiguousarray(tokens[:, past : past + count]))
+            logits, states = model(piece, torch.tensor(past), states)
+            outputs.append(logits.numpy())
+            past += count
+    return np.concatenate(outputs, 1)
+
+
+def onnx_cached(session: Session, tokens: Array, chunks: tuple[int, ...]) -> Array:
+    """Logits of an exported model fed in pieces."""
+    states, past, outputs = session.start(tokens.shape[0]), 0, []
+    for count in chunks:
+        mask = np.ones((tokens.shape[0], past + count), np.int64)
+        positions = np.tile(np.arange(past, past + count), (tokens.shape[0], 1))
+        logits, states = session.step(tokens[:, past : past + count], states, mask, positions)
+        outputs.append(logits)
+        past += count
+    return np.concatenate(outputs, 1)
+
+
+def greedy_torch(model: Any, prompt: Array, count: int) -> list[int]:
+    """Greedy tokens after a prompt [1, N], by a step-form PyTorch model."""
+    states, past, piece, found = model.initial_states(1), 0, torch.from_numpy(np.ascontiguousarray(prompt)), []
+    with torch.no_grad():
+        for _ in range(count):
+            logits, states = model(piece, torch.tensor(past), states)
+            past += piece.shape[1]
+            found.append(int(logits[0, -1].argmax()))
+            piece = torch.tensor([[found[-1]]])
+    return found
+
+
+def greedy_onnx(session: Session, prompt: Array, count: int) -> list[int]:
+    """Greedy tokens after a prompt [1, N], by an exported model."""
+    states, past, piece, found = session.start(1), 0, prompt, []
+    for _ in range(count):
+        size = piece.shape[1]
+        mask, positions = np.ones((1, past + size), np.int64), np.arange(past, past + size)[None]
+        logits, states = session.step(piece, states, mask, positions)
+        past += size
+        found.append(int(logits[0, -1].argmax()))
+        piece = np.array([[found[-1]]])
+    return found
