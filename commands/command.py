@@ -14,8 +14,8 @@ class Command:
     """A command of `weft`.
 
     `summary` opens its help. `teaching` follows the arguments there: examples, what is printed, what the exit codes
-    mean. `arguments` declares its arguments, `run` does the work and gives the exit code: 0 when all is fine, 1 when the
-    input is wrong.
+    mean. `arguments` declares its arguments, `run` does the work and gives the exit code: 0 when all is fine, 1 when
+    the input is wrong.
     """
 
     name: str

@@ -619,7 +619,7 @@ def no_rows(span: Span | None, model: str) -> Diagnostic:
 @code("E0601", "override names nothing")
 def unknown_override(path: str, name: str, owner: str, candidates: Sequence[str], span: Span) -> Diagnostic:
     return finding(
-        f"`{path}` cannot be set: {owner} has no `{name}`", span, "sets nothing",
+        f"`{path}` cannot be set: {owner} has no parameter, size or child `{name}`", span, "sets nothing",
         help=did_you_mean(name, candidates) or ((f"it has: {', '.join(candidates)}",) if candidates else ()),
     )
 
@@ -649,7 +649,7 @@ def missing_parameter(name: str, owner: str, span: Span) -> Diagnostic:
 def recursion(name: str, span: Span) -> Diagnostic:
     return finding(
         f"`{name}` uses itself", span, "used again inside of itself",
-        help=("write layers one after another with `repeat`",),
+        help=("there is no recursion: layers repeat with `repeat n { .. }`, time with `scan T from ..`",),
     )
 
 

@@ -59,6 +59,9 @@ def _special(
     """The mistakes that have a code of their own."""
     if found.value in RESERVED and "NAME" in expected and not expected & _OPERATORS and not expected >= _STARTS:
         return errors.reserved_word(span, "a name")
+    begins_line = len(fed) > 1 and fed[-2].type in ("_NL", "LBRACE", "LPAR", "COMMA")
+    if found.type in ("EQUAL", "COLON") and before is not None and before.value in RESERVED and begins_line:
+        return errors.reserved_word(_span(before, source), "a name")
     if expected == {"ELSE"}:
         begins = _last_open_if(fed)
         behind = Span(source, fed[-1].end_pos or 0, (fed[-1].end_pos or 0) + 1)

@@ -157,7 +157,7 @@ class Session:
             if state["kind"] == "grow" and state["axis"] is not None:
                 return int(states[state["path"]].shape()[state["axis"]])
         if self._states:
-            raise WeftError(errors.session_input("attention_mask", "no cache tells how many tokens there were: give it"))
+            raise WeftError(errors.session_input("attention_mask", "no cache tells how many tokens there were"))
         return 0
 
 

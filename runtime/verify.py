@@ -22,15 +22,17 @@ from ..compiler.emit.onnx import to_onnx
 from ..compiler.emit.reference import run
 from ..compiler.emit.torch import to_torch
 from ..compiler.emit.weights import random_weights
+from ..compiler.ir.graph import Node
 from ..compiler.ir.module import Module
 from ..compiler.passes.inference import drop_penalties
 from ..compiler.stream import rows, step
 from ..compiler.tolerance import BFLOAT16, FLOAT32, Scale, Verdict, judge
+from ..lang.axes import TensorType
 from .model import build
 from .session import Session
 
 Array = NDArray[Any]
-ROWS, TOKENS, GREEDY = 2, 12, 8
+ROWS, TOKENS, GREEDY, CANDIDATES = 2, 12, 8, 64
 WEIGHTS = (("normal", 1.0), ("small", 0.01))
 
 
@@ -121,10 +123,12 @@ class _Verification:
             yield self._greedy()
 
     def _bfloat16(self) -> Check:
-        scale = tolerance.scales(self.module, self.weights, {self.input: self.tokens}, unit=BFLOAT16)[0]
-        found = _torch(self.back_ends.full.bfloat16(), self.tokens)
+        tokens = decided(self.module, self.weights, self.input, self.vocabulary, self.length, BFLOAT16)
+        tokens = self.tokens if tokens is None else tokens
+        scale = tolerance.scales(self.module, self.weights, {self.input: tokens}, unit=BFLOAT16)[0]
+        found = _torch(self.back_ends.full.bfloat16(), tokens)
         self.back_ends.full.float().load_state_dict({n: torch.from_numpy(np.asarray(w)) for n, w in self.weights.items()})
-        return self._check("PyTorch bfloat16", found, scale=scale)
+        return self._check("PyTorch bfloat16", found, self._reference(tokens), scale)
 
     def _cached(self) -> Iterator[Check]:
         note = "+".join(map(str, self.chunks))
@@ -182,6 +186,41 @@ class _Verification:
         ratio = 0.0 if same else float("inf")
         note = " ".join(map(str, full)) if same else f"{full} / {cached} / {onnx}"
         return Check("greedy: full = cached = ONNX", self.label, Verdict(ratio, ratio, same, False), note)
+
+
+def decided(
+    module: Module, weights: Mapping[str, Array], name: str, vocabulary: int, length: int, unit: float
+) -> Array | None:
+    """Rows of tokens on which a precision cannot turn a hard choice; None for a model that makes none.
+
+    A `top` of two scores that are nearer than rounding can tell apart is a coin toss, after which two correct programs
+    differ wholly. Of many random rows those are taken whose closest choice is furthest apart, in units of the spread
+    that the precision gives the scores (Monte-Carlo arithmetic). Rows are [ROWS, length].
+    """
+    if not any(node.op == "top" for function in module.functions.values() for node in function.graph.nodes()):
+        return None
+    tokens = np.random.default_rng(2).integers(0, vocabulary, (CANDIDATES, length))
+    runs: list[list[tuple[int, Array]]] = []
+    for noise in (None, *((unit, np.random.default_rng((3, i))) for i in range(2))):
+        seen: list[tuple[int, Array]] = []
+
+        def watch(node: Node, types: tuple[TensorType, ...], operands: tuple[Array, ...], seen: Any = seen) -> None:
+            if node.op == "top":
+                scores = np.moveaxis(operands[0], types[0].index(node["over"]), -1)
+                seen.append((node["count"], scores.reshape(CANDIDATES, -1, scores.shape[-1])))
+
+        run(module, weights, {name: tokens}, noise=noise, observe=watch)
+        runs.append(seen)
+    closest = np.full(CANDIDATES, np.inf)
+    for exact, *noisy in zip(*runs, strict=True):
+        count, scores = exact
+        if count == scores.shape[-1]:
+            continue
+        spread = np.sqrt(np.mean([(s - scores) ** 2 for _, s in noisy], axis=(0, -1)))
+        ordered = np.sort(scores, axis=-1)[..., ::-1]
+        margin = (ordered[..., count - 1] - ordered[..., count]) / np.maximum(spread, 1e-300)
+        closest = np.minimum(closest, margin.min(axis=1))
+    return tokens[np.argsort(-closest, kind="stable")[:ROWS]]
 
 
 def _longest(module: Module) -> int:

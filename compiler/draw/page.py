@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from html import escape
 from importlib import resources
+from string import Template
 from typing import Any
 
 from ...lang.source import Source, Span
@@ -31,18 +32,16 @@ def to_html(module: Module) -> str:
     sources = _sources(module, items)
     number = {source.path: i for i, source in enumerate(sources)}
     data = {item.key: _described(item, number) for item in items}
-    title = escape(module.name)
-    tabs = "".join(f'<button data-file="{i}">{escape(shown_path(s))}</button>' for i, s in enumerate(sources))
-    files = "".join(f'<pre class="file" data-file="{i}">{listing(s)}</pre>' for i, s in enumerate(sources))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{_asset("page.css")}</style>\n</head>\n<body>\n'
-        f'<main>\n<section id="figure">\n{picture}</section>\n'
-        f'<nav id="zoom"><button data-zoom="-1" title="smaller">−</button><button data-zoom="0" title="fit">fit</button>'
-        f'<button data-zoom="1" title="larger">+</button></nav>\n</main>\n'
-        f'<aside>\n<section id="facts"><p class="hint">Hover a box for what it is; click it for its lines in the spec.</p></section>\n'
-        f'<nav id="files">{tabs}</nav>\n<section id="source">{files}</section>\n</aside>\n<div id="tip" hidden></div>\n'
-        f'<script type="application/json" id="data">{_json(data)}</script>\n<script>\n{_asset("page.js")}</script>\n</body>\n</html>\n'
+    tabs = (f'<button data-file="{i}">{escape(shown_path(s))}</button>' for i, s in enumerate(sources))
+    files = (f'<pre class="file" data-file="{i}">{listing(s)}</pre>' for i, s in enumerate(sources))
+    return Template(_asset("page.html")).substitute(
+        title=escape(module.name),
+        style=_asset("page.css"),
+        picture=picture,
+        tabs="".join(tabs),
+        files="".join(files),
+        data=_json(data),
+        script=_asset("page.js"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ class Outputs(NamedTuple):
     states: dict[str, Array]
 
 
+Observer = Callable[[Node, tuple[TensorType, ...], tuple[Array, ...]], None]
+
+
 class Noise(NamedTuple):
     """Monte-Carlo arithmetic: every result is multiplied by 1 + unit * xi, xi uniform in [-1, 1].
 
@@ -57,12 +60,14 @@ def run(
     ambient: Mapping[str, Array] | None = None,
     states: Mapping[str, Array] | None = None,
     noise: Noise | tuple[float, np.random.Generator] | None = None,
+    observe: Observer | None = None,
 ) -> Outputs:
     """Run the entry of a module of any form in float64.
 
     `weights` are keyed by parameter path, `inputs` by the entry's input names, `ambient` by name (see Module), `states`
     by path of sites (`blocks.3.attn.keys`); a step without `states` starts at the first token. Sizes come from the
-    shapes. `noise` gives the error of a run in lower precision an estimate. Raises KeyError for a missing array and
+    shapes. `noise` gives the error of a run in lower precision an estimate. `observe` is called with every primitive, the
+    types of its operands, and their values. Raises KeyError for a missing array and
     ValueError for one whose shape does not fit.
     """
     ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
@@ -73,7 +78,7 @@ def run(
             states = initial_states(module, weights, sizes)
         if PAST in sizes:
             ambient.setdefault("past", np.asarray(sizes[PAST]))
-    interpreter = _Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None)
+    interpreter = _Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None, observe)
     entry = module.main
     results = interpreter.invoke(entry, tuple(inputs[name] for name, _ in entry.inputs), (), ())
     values = tuple(r for r, name in zip(results, entry.outputs, strict=True) if not name.startswith("penalty."))
@@ -193,6 +198,7 @@ class _Interpreter:
     states: Mapping[str, Array]
     sizes: dict[str, int]
     noise: Noise | None
+    observe: Observer | None = None
     updated: dict[str, Array] = field(default_factory=dict)
     orders: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     frames: dict[tuple[tuple[str, int], ...], Frame] = field(default_factory=dict)
@@ -247,6 +253,8 @@ class _Interpreter:
 
     def _primitive(self, function: Function, node: Node, operands: tuple[Array, ...], frame: Frame) -> Array:
         types = tuple(function.graph.type(v) for v in node.operands)
+        if self.observe is not None:
+            self.observe(node, types, operands)
         with np.errstate(all="ignore"):
             result = OPS[node.op].run(operands, types, node.types[0], dict(node.attributes), frame)
         if self.noise is not None and node.types[0].dtype == "real" and node.op not in EXACT:

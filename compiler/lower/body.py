@@ -86,7 +86,7 @@ class Body:
             self.known.setdefault(axis.name, axis)
         return Tensor(value, type, span, self)
 
-    def op(self, name: str, operands: tuple[Tensor, ...], span: Span, **attributes: Any) -> Tensor:
+    def op(self, name: str, operands: tuple[Tensor, ...], span: Span, /, **attributes: Any) -> Tensor:
         """Add a primitive; an axis error becomes a diagnostic at `span`."""
         values = tuple(t.value for t in operands)
         try:

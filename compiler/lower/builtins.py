@@ -237,7 +237,8 @@ def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
         for axis in into:
             size = size / axis.size if axis else size
     except InexactSize as error:
-        raise WeftError(errors.inexact_division(axes.span.text, str(error), axes.span)) from error
+        parts = ", ".join(f"{a.name} = {a.size}" for a in (x.type.axis(source), *into) if a)
+        raise WeftError(errors.inexact_division(axes.span.text, parts, axes.span)) from error
     filled = tuple(axis or Axis(name, size) for axis, name in zip(into, names, strict=True))
     result = body.op("split", (x,), span, axis=source, into=filled)
     if pieces is None:

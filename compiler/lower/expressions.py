@@ -197,7 +197,7 @@ class Evaluator:
         try:
             return numbers.binary(e.op, left, right)
         except InexactSize as error:
-            if self.elaborator.symbolic:
+            if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
                 return Size.symbol(f"({e.span.text})")
             values = ", ".join(f"{s.text} = {numbers.number(v)}" for s, v in ((e.left.span, left), (e.right.span, right)))
             raise WeftError(errors.inexact_division(e.span.text, values, e.span)) from error

@@ -71,7 +71,7 @@ def compile_component(name: str, component: Component, ceiling: int | None = Non
     )
     if module.parameter_count() > limits.PARAMETERS:
         what = f"a model of {module.parameter_count():_} parameters"
-        raise WeftError(errors.too_large(what, f"{limits.PARAMETERS:_}", declaration.span))
+        raise WeftError(errors.too_large(what, f"{limits.PARAMETERS:_}", name_span(declaration)))
     return module
 
 

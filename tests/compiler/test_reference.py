@@ -67,7 +67,8 @@ def test_a_call_reaches_an_instance_beside_its_own() -> None:
     layers = Layers((Instance("blocks", (), (("own", scale),)),), (0, 0))
     root = Instance("Demo", (), (("shared", scale), ("blocks", layers)))
     module = Module("Demo", collect(inner, layer, entry), entry.name, root, None, "full", "B", "")
-    weights = {"shared.scale": np.full(8, 2.0), "blocks.0.own.scale": np.full(8, 3.0), "blocks.1.own.scale": np.full(8, 5.0)}
+    values = {"shared": 2.0, "blocks.0.own": 3.0, "blocks.1.own": 5.0}
+    weights = {f"{path}.scale": np.full(8, value) for path, value in values.items()}
     result = run(module, weights, {"x": np.ones((1, 8))})
     assert (result.values[0] == 5 * 7).all()
 

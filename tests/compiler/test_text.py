@@ -97,7 +97,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=5).map(tupl
 
 
 @given(VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_attribute_reads_back(value: object) -> None:
     scanner = Scanner(words.attribute(value), "<value>")
     read = scanner.value()
@@ -157,7 +157,7 @@ def drawn_modules(draw: st.DrawFn) -> Module:
 
 
 @given(drawn_modules())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_module_reads_back(module: Module) -> None:
     assert_reads_back(module)
 

@@ -42,7 +42,7 @@ def test_initial_weights_follow_the_initialisers(module: Module) -> None:
 
 
 def test_weights_depend_on_the_seed_and_the_path_alone(module: Module) -> None:
-    first, again, other = dict(initial_weights(module, 1)), dict(initial_weights(module, 1)), dict(initial_weights(module, 2))
+    first, again, other = (dict(initial_weights(module, seed)) for seed in (1, 1, 2))
     up = "blocks.{}.mlp.up.weight"
     assert (first[up.format(0)] == again[up.format(0)]).all()
     assert not (first[up.format(0)] == other[up.format(0)]).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import ValueInfoProto, helper
 
@@ -60,11 +60,10 @@ def scan(translator: Translator, node: Node, operands: Sequence[Tensor], place: 
     ports = [described(t) for t in outputs]
     graph = helper.make_graph(sweep(inner.nodes, [p.name for p in ports]), body.name.replace(".", "_"), inputs, ports)
     yields, finals = node.types[: len(node.types) - count], node.types[len(node.types) - count :]
-    places = [t.index(axis) for t in yields]
-    wires = w.scope.write(
-        "Scan", feeds, label=w.label, outputs=len(ports), body=graph, num_scan_inputs=len(axes), scan_input_axes=axes,
-        **({"scan_output_axes": places} if places else {}),
-    )
+    attributes: dict[str, Any] = {"body": graph, "num_scan_inputs": len(axes), "scan_input_axes": axes}
+    if yields:
+        attributes["scan_output_axes"] = [t.index(axis) for t in yields]
+    wires = w.scope.write("Scan", feeds, label=w.label, outputs=len(ports), **attributes)
     pairs = zip((*yields, *finals), (*wires[count:], *wires[:count]), strict=True)
     return tuple(Tensor(type, tuple((n,) for n in type.names), wire) for type, wire in pairs)
 
