@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
+from ..compiler.ir.module import Module
+from ..compiler.ir.text import print_module
+from ..compiler.passes.inference import drop_penalties
+from ..compiler.stream import rows, step
 from .command import Command
-from .specs import add_spec, read_module, read_modules, write_file
+from .specs import add_spec, choose, read_modules, read_program, write_file
 from .terminal import Terminal
 from .tree import model_tree
+
+
+_FORMS: dict[str, Callable[[Module], Module]] = {
+    "full": lambda module: module,
+    "rows": rows,
+    "step": lambda module: step(drop_penalties(module)),
+    "step+rows": lambda module: step(drop_penalties(module), rows=True),
+}
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -18,6 +31,13 @@ def _arguments(parser: ArgumentParser) -> None:
     what.add_argument("--ir", action="store_true", help="the functions of the compiled model, as text that parses back")
     what.add_argument("--torch", action="store_true", help="the PyTorch source that training runs")
     what.add_argument("--onnx", action="store_true", help="inputs, outputs and operators of the ONNX graph")
+    parser.add_argument(
+        "--form",
+        choices=_FORMS,
+        default="full",
+        help="for --ir and --torch: whole sequences (full, the default), rows with padding or several documents (rows), "
+        "cached decoding (step), or both (step+rows)",
+    )
     what.add_argument("--svg", metavar="OUT", help="write the picture as one SVG file")
     what.add_argument(
         "--html", metavar="OUT", help="write the picture as a page: hover for details, click for the spec"
@@ -27,21 +47,22 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.svg or arguments.html:
         return _draw(arguments, terminal)
-    if arguments.ir:
-        from ..compiler.ir.text import print_module
+    if not (arguments.ir or arguments.torch or arguments.onnx):
+        for i, module in enumerate(read_modules(arguments.file, arguments.model)):
+            terminal.show(*(("",) if i else ()), model_tree(module))
+        return 0
+    module = choose(read_program(arguments.file), arguments.model)
+    if arguments.onnx:
+        from ..compiler.emit.onnx import build, describe_onnx
 
-        terminal.write(print_module(read_module(arguments.file, arguments.model)))
+        plain = drop_penalties(module)
+        terminal.write(describe_onnx(build(step(plain, rows=True) if plain.stream else rows(plain)).model))
     elif arguments.torch:
         from ..compiler.emit.torch import to_torch
 
-        terminal.write(to_torch(read_module(arguments.file, arguments.model)))
-    elif arguments.onnx:
-        from ..compiler.emit.onnx import summary
-
-        terminal.write(summary(read_module(arguments.file, arguments.model)))
+        terminal.write(to_torch(_FORMS[arguments.form](module)))
     else:
-        for i, module in enumerate(read_modules(arguments.file, arguments.model)):
-            terminal.show(*(("",) if i else ()), model_tree(module))
+        terminal.write(print_module(_FORMS[arguments.form](module)))
     return 0
 
 
@@ -49,11 +70,13 @@ def _draw(arguments: Namespace, terminal: Terminal) -> int:
     from ..compiler.draw.page import to_html
     from ..compiler.draw.svg import to_svg
 
-    module = read_module(arguments.file, arguments.model)
-    for out, draw in ((arguments.svg, to_svg), (arguments.html, to_html)):
-        if out:
-            write_file(Path(out), draw(module))
-            terminal.write(f"wrote {out}\n")
+    program = read_program(arguments.file)
+    module = choose(program, arguments.model)
+    if arguments.svg:
+        write_file(Path(arguments.svg), to_svg(module))
+    else:
+        write_file(Path(arguments.html), to_html(module, program.main.source))
+    terminal.write(f"wrote {arguments.svg or arguments.html}\n")
     return 0
 
 
@@ -64,6 +87,7 @@ COMMAND = Command(
 examples:
   weft show model.llm                       the tree of every model in it
   weft show model.llm Tiny --torch          readable PyTorch that does not import Weft
+  weft show model.llm Tiny --ir --form step the derived decoder
   weft show model.llm Tiny --html tiny.html
 
 prints what is asked for; pictures are written to OUT. The tree has, for every part, its block, the axes that go in and

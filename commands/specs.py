@@ -36,13 +36,14 @@ def read_modules(path: str, model: str | None) -> tuple[Module, ...]:
     return tuple(compile_model(program, name) for name in names)
 
 
-def read_module(path: str, model: str | None) -> Module:
+def choose(program: Program, model: str | None) -> Module:
     """One model: the one that is named, or the only one of the file. Raises WeftError."""
-    program = read_program(path)
-    if model is None and len(program.models) > 1:
-        raise WeftError(errors.which_one("model", path, program.models))
-    (module,) = read_modules(path, model)
-    return module
+    names = program.models if model is None else (model,)
+    if not names:
+        raise WeftError(errors.nothing_there("model", program.main.source.path))
+    if len(names) > 1:
+        raise WeftError(errors.which_one("model", program.main.source.path, names))
+    return compile_model(program, names[0])
 
 
 def write_file(path: Path, text: str) -> None:

@@ -448,7 +448,7 @@ def layer_changes_type(found: str, wanted: str, span: Span) -> Diagnostic:
 @code("E0401", "division is not exact")
 def inexact_division(expression: str, values: str, span: Span) -> Diagnostic:
     return finding(
-        f"`{expression}` does not come out whole: {values}", span, "not a whole number",
+        f"`{expression}` does not come out whole{': ' if values else ''}{values}", span, "not a whole number",
         help=("sizes are whole numbers; change one of them, or write a real number (`2.0`) for a real quotient",),
     )
 
@@ -1182,3 +1182,13 @@ def not_fused(name: str, reasons: Sequence[str], rules: Sequence[str], span: Spa
 @code("E0810", "not possible in PyTorch source")
 def not_in_torch(what: str, why: str, span: Span | None) -> Diagnostic:
     return finding(f"{what} cannot be written as PyTorch: {why}", span, "made here", help=("choose another name or form for it in the spec",))
+
+
+@code("E0956", "model that cannot be trained so")
+def no_stream_to_train(model: str, span: Span | None = None) -> Diagnostic:
+    return finding(
+        f"`{model}` declares no stream, so its outputs may see the tokens that `next_token` asks for",
+        span,
+        "needs a model with a stream",
+        help=("declare it in the model: `stream T as S`",),
+    )

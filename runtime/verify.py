@@ -50,24 +50,27 @@ class Check:
         return self.verdict.accepted
 
 
-def verify(module: Module, *, compiled: bool = False, seed: int = 0) -> Iterator[Check]:
+def verify(
+    module: Module, *, compiled: bool = False, bfloat16: bool = True, weight_sets: int = len(WEIGHTS), seed: int = 0
+) -> Iterator[Check]:
     """All checks of a module in full form, one after another.
 
-    `compiled` adds `torch.compile` (slow to start). The module should be small (see `compiler/shrink.py`): the
+    `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
+    is less to wait for. The module should be small (see `compiler/shrink.py`): the
     reference runs in float64 NumPy.
     """
     plain = drop_penalties(module)
     with tempfile.TemporaryDirectory() as folder:
-        back_ends = _BackEnds(plain, Path(folder), compiled)
-        for label, scale in WEIGHTS:
+        back_ends = _BackEnds(plain, Path(folder), compiled, bfloat16)
+        for label, scale in WEIGHTS[:weight_sets]:
             yield from _Verification(plain, back_ends, label, random_weights(plain, seed, scale), seed).checks()
 
 
 class _BackEnds:
     """The emitted programs of a module; weights are put in later."""
 
-    def __init__(self, module: Module, folder: Path, compiled: bool) -> None:
-        self.module, self.folder, self.compiled = module, folder, compiled
+    def __init__(self, module: Module, folder: Path, compiled: bool, bfloat16: bool) -> None:
+        self.module, self.folder, self.compiled, self.bfloat16 = module, folder, compiled, bfloat16
         self.full = build(to_torch(module), module.name, folder / "full.py").eval()
         self.row_module = rows(module)
         self.rows = build(to_torch(self.row_module), module.name, folder / "rows.py").eval()
@@ -111,7 +114,8 @@ class _Verification:
 
     def checks(self) -> Iterator[Check]:
         yield self._check("PyTorch float32", _torch(self.back_ends.full, self.tokens))
-        yield self._bfloat16()
+        if self.back_ends.bfloat16:
+            yield self._bfloat16()
         if self.back_ends.compiled:
             yield self._check("torch.compile", _torch(torch.compile(self.back_ends.full, fullgraph=True), self.tokens))
         yield self._check("ONNX Runtime", self.session.logits(self.tokens))

@@ -6,4 +6,5 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--programs", type=int, default=300, help="how many random programs test_agreement.py draws")
     parser.addoption("--regenerate", action="store_true", help="write golden files anew instead of comparing with them")

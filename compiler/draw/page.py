@@ -20,16 +20,17 @@ from .scene import scene, states_of
 from .svg import axis_sizes, document
 
 
-def to_html(module: Module) -> str:
+def to_html(module: Module, spec: Source | None = None) -> str:
     """The model as a self-contained page: hovering shows details, a click shows the lines of the spec.
 
+    `spec` is the file to show first; the others are those that the parts of the model come from.
     The same module always gives the same text. Raises WeftError when the model has a stream but no decoder.
     """
     placed = layout(scene(module, states_of(module)))
     subtitle = f"{count(module.parameter_count())} parameters"
     picture = document(placed, module.name, subtitle, axis_sizes(placed))
     items = list(_items(placed))
-    sources = _sources(module, items)
+    sources = _sources(spec, module, items)
     number = {source.path: i for i, source in enumerate(sources)}
     data = {item.key: _described(item, number) for item in items}
     tabs = (f'<button data-file="{i}">{escape(shown_path(s))}</button>' for i, s in enumerate(sources))
@@ -57,12 +58,11 @@ def _items(placed: Placed) -> Iterator[Item]:
             yield from _items(box.inner)
 
 
-def _sources(module: Module, items: list[Item]) -> list[Source]:
-    """Every file that an item points to; the file that declares the model first."""
-    own = module.main.origin.first_span()
-    spans = [own, *(span for item in items for span in (item.used, item.defined))]
-    unique = {span.source.path: span.source for span in reversed(spans) if span}
-    return [unique[path] for path in dict.fromkeys(span.source.path for span in spans if span)]
+def _sources(spec: Source | None, module: Module, items: list[Item]) -> list[Source]:
+    """The spec, the file that declares the model, then every file that an item points to."""
+    spans = [module.main.origin.first_span(), *(span for item in items for span in (item.used, item.defined))]
+    sources = [*([spec] if spec else []), *(span.source for span in spans if span)]
+    return list({source.path: source for source in sources}.values())
 
 
 def _described(item: Item, number: Mapping[str, int]) -> dict[str, Any]:

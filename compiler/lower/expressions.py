@@ -199,7 +199,8 @@ class Evaluator:
         except InexactSize as error:
             if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
                 return Size.symbol(f"({e.span.text})")
-            values = ", ".join(f"{s.text} = {numbers.number(v)}" for s, v in ((e.left.span, left), (e.right.span, right)))
+            parts = ((e.left, left), (e.right, right))
+            values = ", ".join(f"{p.span.text} = {numbers.number(v)}" for p, v in parts if not isinstance(p, tree.Number))
             raise WeftError(errors.inexact_division(e.span.text, values, e.span)) from error
         except numbers.NotStatic as error:
             if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,10 @@ import support
 import weft
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import programs
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.equality import same
-from weft.compiler.ir.graph import Graph
 from weft.compiler.ir.module import Module
 from weft.compiler.ir.text import parse_module, print_module
 from weft.compiler.lower.model import compile_model
@@ -37,8 +36,6 @@ from weft.lang.diagnostics import WeftError
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
 
-sys.path.append(str(Path(__file__).parent.parent))
-from programs import programs
 
 FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 
@@ -320,7 +317,3 @@ def test_the_cost_of_the_pipeline_does_not_depend_on_the_depth() -> None:
     shallow, deep = (traced(modules.decoder(layers), ALL)[1] for layers in (2, 50_000))
     assert [(s.before, s.after) for s in shallow] == [(s.before, s.after) for s in deep]
 
-
-def test_no_pass_leaves_networkx_behind_the_graph() -> None:
-    graph = apply(modules.decoder(), ALL).main.graph
-    assert isinstance(graph, Graph) and graph.problems() == []

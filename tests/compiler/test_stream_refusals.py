@@ -53,7 +53,7 @@ FUTURE = {
     "a sum of all that was": ("E0502", "sum(keys, S)", mix(KEYS, "x * sum(keys, S)")),
     "the largest score": ("E0503", "max(dot(x, keys, D), S)", mix(KEYS, "x * max(dot(x, keys, D), S)")),
     "the number of a slot": ("E0503", "index(T)", mix("x * index(T)")),
-    "a shift of the history": ("E0503", "shift(keys, S, by = 1)", mix(KEYS, "x * dot(shift(keys, S, by = 1), x, S, D)")),
+    "a shift of the history": ("E0503", "shift(keys, S, by = 1)", mix(KEYS, "x * sum(shift(keys, S, by = 1), S)")),
     "a mean over what was": (
         "E0504", "mean(y, S)", mix(KEYS, "y = choose(position(S) <= position(T), dot(x, keys, D), 0)", "x * mean(y, S)"),
     ),
@@ -84,8 +84,8 @@ def test_a_mask_given_to_a_library_block_is_shown_with_the_calls_that_led_there(
     assert shown["attn(x)"] == "called here"
 
 
-def test_a_sum_over_a_penalty_is_no_future() -> None:
-    step(mixing(mix("penalty size = mean(x ^ 2, ..)", "x")))
+def test_a_penalty_may_look_at_all_tokens() -> None:
+    step(mixing(mix("penalty size = mean(x ^ 2, .., T, D)", "x")))
 
 
 @pytest.mark.parametrize("mask", [

@@ -1,0 +1,253 @@
+"""A run: the folder that holds everything about one training, from its spec to its weights."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import safetensors
+import tokenizers
+import torch
+
+from ..compiler.emit.torch import to_torch
+from ..compiler.ir.module import Module
+from ..compiler.matrices import matrices
+from ..compiler.stream import rows
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.plans import RecipePlan, StagePlan, plain
+from . import files
+from .corpus import Corpus, open_corpus, prepare
+from .model import build, load_weights, save_weights
+from .progress import Reporter, Silent, duration
+from .support import check_trainable, check_vocabulary
+from .tokenizer import Tokenizer
+from .train import HERE, Options, Result, train
+
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the parts of a run are.
+
+    run.json          model, recipe as it was resolved, hash of the model: what a continued run must agree with
+    spec.llm          the text of the spec
+    environment.json  versions and machine
+    tokenizer.json
+    STAGE/            model.py, tokens/, checkpoints/, loss.csv, loss.png, result.json, weights.safetensors
+    """
+
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def spec(self) -> Path:
+        return self.folder / "spec.llm"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+    def stage(self, name: str) -> Path:
+        return self.folder / name
+
+    def weights(self, stage: str) -> Path:
+        """The weights that a stage ended with."""
+        return self.stage(stage) / "weights.safetensors"
+
+    def open(self) -> dict[str, Any]:
+        """What `run.json` says: `model`, `recipe`, `stages` (names in order). WeftError when this is no run."""
+        try:
+            found = json.loads(self.index.read_text(encoding="utf-8"))
+            return {
+                "model": str(found["model"]),
+                "recipe": found["recipe"],
+                "stages": [str(s) for s in found["stages"]],
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeftError(errors.no_run(str(self.folder), self.index.name)) from error
+
+    def finished_stage(self) -> str:
+        """The name of the last stage that has its final weights. WeftError when there is none."""
+        done = [name for name in self.open()["stages"] if self.weights(name).is_file()]
+        if not done:
+            raise WeftError(errors.no_run(str(self.folder), "weights.safetensors"))
+        return done[-1]
+
+    def load_tokenizer(self) -> Tokenizer:
+        if not self.tokenizer.is_file():
+            raise WeftError(errors.no_run(str(self.folder), self.tokenizer.name))
+        return Tokenizer.load(self.tokenizer)
+
+
+def train_recipe(
+    module: Module,
+    recipe: RecipePlan,
+    spec: str,
+    origin: Path,
+    run: Run,
+    *,
+    only: str | None = None,
+    options: Options = HERE,
+    reporter: Reporter = SILENT,
+) -> dict[str, Result]:
+    """Trains the stages of a recipe (or `only` one) into a run folder, continuing what is there.
+
+    `module` is the model in full form, `spec` the text it comes from, `origin` the folder that its data patterns start
+    in. Stages that this version cannot run are refused before anything is computed.
+    """
+    stages = recipe.stages if only is None else (_named(recipe, only),)
+    for stage in stages:
+        check_trainable(stage, module)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(run.folder):
+        _enter(run, module, recipe, spec, stages)
+        return {stage.name: _train_stage(module, recipe, stage, origin, run, options, reporter) for stage in stages}
+
+
+def _named(recipe: RecipePlan, name: str) -> StagePlan:
+    for stage in recipe.stages:
+        if stage.name == name:
+            return stage
+    raise WeftError(errors.unknown_choice(name, "--stage", [s.name for s in recipe.stages], recipe.span))
+
+
+def _train_stage(
+    module: Module, recipe: RecipePlan, stage: StagePlan, origin: Path, run: Run, options: Options, reporter: Reporter
+) -> Result:
+    folder = run.stage(stage.name)
+    folder.mkdir(exist_ok=True)
+    corpus = _corpus(recipe, stage, origin, run, reporter)
+    check_vocabulary(run.load_tokenizer().size, module)
+    form = module if stage.data.pack is None or stage.data.pack["across"] else rows(module)
+    model = build(to_torch(form), module.name, folder / "model.py")
+    start = None
+    if stage.source is not None:
+        before = run.weights(stage.source)
+        if not before.is_file():
+            raise WeftError(errors.no_run(str(run.folder), f"{stage.source}/weights.safetensors"))
+        load_weights(model, before)
+        start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    count = sum(p.numel() for p in model.parameters())
+    reporter.say(f"{stage.name}: {count:,} parameters, {stage.precision.compute}, {options.device}")
+    result = train(
+        model, stage, corpus, folder, decayed=matrices(module), start=start, options=options, reporter=reporter
+    )
+    if result.finished:
+        save_weights(model, run.weights(stage.name))
+        files.write_json(folder / "result.json", plain(result) | {"threads": torch.get_num_threads()})
+        reporter.say(_summary(stage, result))
+    return result
+
+
+def _summary(stage: StagePlan, result: Result) -> str:
+    if result.validation is None or result.unigram is None:
+        told = f"training loss {result.loss:.3f} nats per token"
+    else:
+        told = f"validation loss {result.validation:.3f} nats per token; entropy of single tokens {result.unigram:.3f}"
+    return f"{stage.name}: {result.tokens:,} tokens in {duration(result.seconds)}; {told}"
+
+
+def _corpus(recipe: RecipePlan, stage: StagePlan, origin: Path, run: Run, reporter: Reporter) -> Corpus:
+    """The tokens of a stage: those of the run folder, else made from the documents, with the tokenizer of the run."""
+    target = run.stage(stage.name) / "tokens"
+    assert recipe.tokenizer is not None
+    tokenizer = Tokenizer.load(run.tokenizer) if run.tokenizer.is_file() else None
+    if tokenizer is None and recipe.tokenizer.name == "file":
+        tokenizer = Tokenizer.load(origin / recipe.tokenizer["path"])
+        files.write(run.tokenizer, tokenizer.text)
+    if tokenizer is not None and target.is_dir():
+        return open_corpus(stage.data, tokenizer, target)
+    reporter.say("reading and tokenising the documents")
+    vocabulary = recipe.tokenizer["vocab"] if recipe.tokenizer.name == "bpe" else 0
+    tokenizer, corpus = prepare(stage.data, tokenizer, vocabulary, origin, target)
+    files.write(run.tokenizer, tokenizer.text)
+    tokens = sum(len(t.ids) for t in corpus.train), sum(len(t.ids) for t in corpus.validation)
+    report = corpus.report
+    reporter.say(
+        f"{report['documents']:,} documents ({report['duplicates']:,} duplicates), {report['bytes'] / 1e6:.1f} MB: "
+        f"{tokens[0]:,} tokens to train on, {tokens[1]:,} to validate with"
+    )
+    return corpus
+
+
+def _enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple[StagePlan, ...]) -> None:
+    """Writes what identifies a run, or holds it against what is there. WeftError when it is a run of something else."""
+    settings = json.loads(json.dumps({stage.name: plain(stage) for stage in recipe.stages}))
+    identity = {
+        "model": module.name,
+        "source": hashlib.sha256(to_torch(module).encode()).hexdigest(),
+        "tokenizer": plain(recipe.tokenizer),
+        "recipe": settings,
+        "stages": [stage.name for stage in recipe.stages],
+    }
+    if run.index.is_file():
+        try:
+            known = json.loads(run.index.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WeftError(errors.bad_run_folder(str(run.folder), f"its `{run.index.name}` cannot be read")) from error
+        changed = _changed(known, identity, stages)
+        if changed:
+            raise WeftError(errors.other_run(str(run.folder), changed))
+    elif any(p for p in run.folder.iterdir() if p.name != _LOCK):
+        raise WeftError(errors.bad_run_folder(str(run.folder), "it has other files"))
+    files.write(run.spec, spec)
+    files.write_json(run.folder / "environment.json", environment())
+    files.write_json(run.index, identity)
+
+
+def _changed(known: Mapping[str, Any], now: Mapping[str, Any], stages: tuple[StagePlan, ...]) -> list[str]:
+    """Names of what differs between two identities, as far as the stages that are trained now depend on it."""
+    changed = [key for key in ("model", "tokenizer") if known.get(key) != now[key]]
+    if not changed and known.get("source") != now["source"]:
+        changed.append("the model's definition")
+    for stage in stages:
+        before, after = known.get("recipe", {}).get(stage.name), now["recipe"][stage.name]
+        if before is not None:
+            changed += [f"`{key}` of stage `{stage.name}`" for key in after if before.get(key) != after[key]]
+    return changed
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine: what bit-exactness rests on besides the recipe."""
+    libraries = {m.__name__: m.__version__ for m in (torch, numpy, tokenizers, safetensors)}
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "libraries": libraries,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or platform.machine(),
+    }
+
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in a folder; the lock ends with this process, however it ends."""
+    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WeftError(errors.run_in_use(str(folder))) from error
+        yield
+    finally:
+        os.close(descriptor)
