@@ -15,7 +15,6 @@ from .specs import add_spec, choose, read_modules, read_program, write_file
 from .terminal import Terminal
 from .tree import model_tree
 
-
 _FORMS: dict[str, Callable[[Module], Module]] = {
     "full": lambda module: module,
     "rows": rows,
@@ -35,7 +34,7 @@ def _arguments(parser: ArgumentParser) -> None:
         "--form",
         choices=_FORMS,
         default="full",
-        help="for --ir and --torch: whole sequences (full, the default), rows with padding or several documents (rows), "
+        help="for --ir and --torch: whole sequences (full, the default), rows with padding or packed documents (rows), "
         "cached decoding (step), or both (step+rows)",
     )
     what.add_argument("--svg", metavar="OUT", help="write the picture as one SVG file")
@@ -56,7 +55,8 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         from ..compiler.emit.onnx import build, describe_onnx
 
         plain = drop_penalties(module)
-        terminal.write(describe_onnx(build(step(plain, rows=True) if plain.stream else rows(plain)).model))
+        built = build(step(plain, rows=True) if plain.stream else rows(plain))
+        terminal.write(describe_onnx(built.model) + "\n")
     elif arguments.torch:
         from ..compiler.emit.torch import to_torch
 

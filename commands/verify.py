@@ -67,13 +67,18 @@ def _watched(name: str, small: Small, arguments: Namespace, terminal: Terminal) 
 
 def _shown(name: str, small: Small, checks: list[Check]) -> list[Any]:
     sizes = ", ".join(f"{n} = {v}" for n, v in small.sizes.items())
-    rows = table("check", "weights", "rms >", "max >", "", "note")
-    for check in checks:
-        verdict = check.verdict
-        word = "[red]FAILED[/]" if not check.passed else "[yellow]close[/]" if verdict.close else "[green]ok[/]"
-        rows.add_row(
-            check.name, check.weights, f"{verdict.rms_ratio:.2f}", f"{verdict.max_ratio:.2f}", word, check.note
+    labels = list(dict.fromkeys(check.weights for check in checks))
+    rows = table("check", *(f"{label} {error} >" for label in labels for error in ("rms", "max")), "", "note")
+    for title in dict.fromkeys(check.name for check in checks):
+        ways = {check.weights: check for check in checks if check.name == title}
+        ratios = (
+            [way.verdict.rms_ratio, way.verdict.max_ratio] if (way := ways.get(label)) else [] for label in labels
         )
+        word = "[green]ok[/]" if all(way.passed for way in ways.values()) else "[red]FAILED[/]"
+        if any(way.passed and way.verdict.close for way in ways.values()):
+            word = word.replace("[green]ok", "[yellow]close")
+        notes = " | ".join(dict.fromkeys(way.note for way in ways.values() if way.note))
+        rows.add_row(title, *(f"{ratio:.2f}" for pair in ratios for ratio in pair), word, notes)
     limits = (
         f"errors as multiples of what rounding makes of the same program; limits: rms {RMS_LIMIT:g}, max {MAX_LIMIT:g}"
     )

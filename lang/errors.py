@@ -460,7 +460,7 @@ def requirement_failed(text: str, values: str, span: Span) -> Diagnostic:
 
 @code("E0403", "too large")
 def too_large(what: str, limit: str, span: Span | None) -> Diagnostic:
-    return finding(f"{what} is more than Weft will build", span, "too large", notes=(f"the limit is {limit}",))
+    return finding(f"{what} is too large", span, "above the limit", notes=(f"the limit is {limit}",))
 
 
 @code("E0404", "too much to elaborate")

@@ -104,9 +104,14 @@ class Session:
         length says how many tokens there were.
         """
         ids = self._tokens(tokens)
+        past = self._past(states)
         if attention_mask is None:
-            attention_mask = np.ones((ids.shape[0], self._past(states) + ids.shape[1]), np.int64)
-        mask = self._like("attention_mask", attention_mask, (ids.shape[0], None))
+            if past is None:
+                reason = "no cache tells how many tokens there were"
+                raise WeftError(errors.session_input("attention_mask", reason))
+            attention_mask = np.ones((ids.shape[0], past + ids.shape[1]), np.int64)
+        total = None if past is None else past + ids.shape[1]
+        mask = self._like("attention_mask", attention_mask, (ids.shape[0], total))
         if mask.shape[1] < ids.shape[1]:
             raise WeftError(errors.session_input("attention_mask", "it must cover the tokens of this step"))
         if positions is None:
@@ -151,14 +156,12 @@ class Session:
             raise WeftError(errors.session_input(name, f"its shape is {list(array.shape)}, not [{wanted}]"))
         return array
 
-    def _past(self, states: States) -> int:
-        """How many tokens there were before: the length of a cache that grows with them."""
+    def _past(self, states: States) -> int | None:
+        """How many tokens there were before, where the length of a cache tells it."""
         for state in self._states:
             if state["kind"] == "grow" and state["axis"] is not None:
                 return int(states[state["path"]].shape()[state["axis"]])
-        if self._states:
-            raise WeftError(errors.session_input("attention_mask", "no cache tells how many tokens there were"))
-        return 0
+        return None if self._states else 0
 
 
 def check_files(folder: str | os.PathLike[str]) -> None:

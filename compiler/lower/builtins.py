@@ -14,7 +14,7 @@ from ...lang.sizes import InexactSize, Size
 from ...lang.source import Span
 from ..ir.elementwise import ELEMENTWISE
 from ..ir.module import Init
-from .numbers import STATIC_FUNCTIONS, number
+from .numbers import REAL, STATIC_FUNCTIONS, number
 from .values import Builtin, Tensor, describe
 
 if TYPE_CHECKING:
@@ -373,8 +373,9 @@ def _static(name: str, numbers: list[Any], span: Span) -> Any:
     try:
         return STATIC_FUNCTIONS[name](*numbers)
     except (ValueError, OverflowError, ZeroDivisionError) as error:
-        why = "the result is too large" if isinstance(error, OverflowError) else "there is no real result"
-        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: {why}", span)) from error
+        if isinstance(error, OverflowError):
+            raise WeftError(errors.too_large(f"`{name}` of {numbers[0]}", REAL, span)) from error
+        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: there is no real result", span)) from error
 
 
 _REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor")

@@ -211,9 +211,10 @@ class Evaluator:
                 if numbers.number(value) is None:
                     raise WeftError(errors.wrong_kind(describe(value), "a number", at.span)) from error
             raise WeftError(errors.wrong_kind(f"{describe(left)} and {describe(right)}", str(error), e.span)) from error
+        except OverflowError as error:
+            raise WeftError(errors.too_large(f"`{e.span.text}`", str(error), e.span)) from error
         except ArithmeticError as error:
-            large = "the result is too large" if isinstance(error, OverflowError) else str(error)
-            message = "division by zero" if isinstance(error, ZeroDivisionError) else large
+            message = "division by zero" if isinstance(error, ZeroDivisionError) else str(error)
             raise WeftError(errors.number_out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
 
     def _unknown(self, op: str) -> Any:
@@ -380,7 +381,7 @@ class Evaluator:
 
     def _number(self, e: tree.Number) -> int | float:
         if isinstance(e.value, int) and e.value > limits.NUMBER:
-            raise WeftError(errors.number_out_of_range(f"`{e.text}` is larger than any whole number here (2 ^ 63 - 1)", e.span))
+            raise WeftError(errors.too_large(f"`{e.text}`", numbers.WHOLE, e.span))
         return e.value
 
     def _quantity(self, e: tree.Quantity) -> Any:

@@ -206,7 +206,7 @@ class _Placing:
             shown = describe(count) if numbers.number(count) is None else f"{count}"
             raise WeftError(errors.not_positive("the number of layers", shown, e.count.span))
         if count > limits.LAYERS:
-            raise WeftError(errors.too_large(f"{count:_} layers", f"{limits.LAYERS:_}", e.count.span))
+            raise WeftError(errors.too_large(f"a `repeat` of {count:_} layers", f"{limits.LAYERS:_}", e.count.span))
         if self.component.stack:
             raise WeftError(errors.wrong_kind("`repeat` inside a `stack`", "a single layer", e.span))
         override = self._override(name)

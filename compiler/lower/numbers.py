@@ -64,18 +64,23 @@ def binary(op: str, left: Any, right: Any) -> Any:
     return bounded(_sizes(op, a, b) if isinstance(a, Size) or isinstance(b, Size) else _numbers(op, a, b))
 
 
+WHOLE = "2 ^ 63 - 1, the largest whole number"
+REAL = "1.8e308, the largest real number"
+
+
 def bounded(value: Any) -> Any:
-    """The value itself, when it is a real number or size and not absurdly large; else ArithmeticError."""
+    """The value itself, when it is a real number or a size; else ArithmeticError (OverflowError names the limit)."""
     if isinstance(value, complex):
         raise ArithmeticError("a negative number has no real power like this")
     if isinstance(value, float) and not math.isfinite(value):
-        raise OverflowError("the result is too large")
+        raise OverflowError(REAL)
     if isinstance(value, int) and abs(value) > limits.NUMBER:
-        raise OverflowError("the result is too large")
+        raise OverflowError(WHOLE)
     if isinstance(value, Size):
-        large = any(max(abs(c.numerator), c.denominator) > limits.NUMBER for _, c in value.terms)
-        if large or len(value.terms) > limits.TERMS:
-            raise OverflowError("the result is too large")
+        if any(max(abs(c.numerator), c.denominator) > limits.NUMBER for _, c in value.terms):
+            raise OverflowError(WHOLE)
+        if len(value.terms) > limits.TERMS:
+            raise OverflowError(f"a sum of {limits.TERMS} products")
     return value
 
 
@@ -86,8 +91,11 @@ def _numbers(op: str, a: Any, b: Any) -> Any:
         return a // b
     if op == "^":
         if isinstance(a, int) and isinstance(b, int) and abs(a) > 1 and b > 63:
-            raise OverflowError("the result is too large")
-        return a**b if b >= 0 or isinstance(a, float) else float(a) ** b
+            raise OverflowError(WHOLE)
+        try:
+            return a**b if b >= 0 or isinstance(a, float) else float(a) ** b
+        except OverflowError as error:
+            raise OverflowError(REAL) from error
     return {"+": a + b, "-": a - b, "*": a * b}[op] if op in "+-*" else (a % b if op == "%" else a / b)
 
 

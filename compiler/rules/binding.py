@@ -79,7 +79,7 @@ def _match(template: tuple[Axis, ...], actual: tuple[Axis, ...], binding: Bindin
             if known is None or known == axes:
                 yield from _match(rest, actual[length:], binding.with_rest(first.name, axes), apart)
         return
-    if not actual:
+    if not actual or is_rest(actual[0].name):
         return
     known_axis = binding.axes.get(first.name)
     if known_axis is None and not (apart and actual[0].name in binding.taken()):

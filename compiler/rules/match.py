@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...lang.axes import Axis
+from ...lang.axes import Axis, TensorType
 from ..ir.graph import Graph, Node, Value
 from ..ir.module import Function
 from ..ir.ops import OPS
@@ -147,7 +147,7 @@ class Matcher:
         """Result types and attributes agree under what the axes stand for by now."""
         alternatives = [binding]
         for template, actual in zip(pattern.types, node.types, strict=True):
-            alternatives = [more for b in alternatives for more in match_type(template, actual, b)]
+            alternatives = [more for b in alternatives for more in self._result(node, template, actual, b)]
         if not alternatives:
             made, wanted = (", ".join(map(str, n.types)) for n in (node, pattern))
             self._miss(binding, node.id, f"`{node.op}` makes {made}, {wanted} in the rule{_axes_shown(binding)}")
@@ -164,6 +164,16 @@ class Matcher:
                 self._miss(typed, node.id, f"`{key}` of `{node.op}` {values}")
                 continue
             yield typed
+
+    def _result(self, node: Node, template: TensorType, actual: TensorType, binding: Binding) -> Iterator[Binding]:
+        """A result has the axes it should; their order follows the operands', which may have changed places."""
+        known = all(a.name in binding.axes or a.name in binding.rests for a in template.axes)
+        if node.op == "call" or not known:
+            yield from match_type(template, actual, binding)
+            return
+        axes = axis_map(binding, self.template)
+        if axes is not None and template.dtype == actual.dtype and set(axes.type(template).axes) == set(actual.axes):
+            yield binding
 
     # ------------------------------------------------------------------ calls of composites
 

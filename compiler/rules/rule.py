@@ -91,7 +91,7 @@ def _problem(rule: Rule) -> str:
         if left.dtype != right.dtype or set(left.axes) != set(right.axes):
             return f"one side is {left}, the other {right}"
     if any(before.graph[v].op in ("input", "const") for v in before.graph.outputs):
-        return "every value before `into` must be an operation"
+        return "every value of its left side must be made by an operation"
     for function in (before, after):
         for node in function.graph.nodes():
             if node.op in _BOUND:

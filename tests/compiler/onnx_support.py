@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from weft.compiler.emit.onnx import to_onnx
-from weft.compiler.emit.onnx.composites import PORTABLE
 from weft.compiler.emit.onnx.scope import DOMAIN
 from weft.compiler.emit.reference import run
 from weft.compiler.ir.module import Module
@@ -61,7 +60,9 @@ def run_onnx(folder: Path, inputs: Mapping[str, NDArray]) -> list[NDArray]:
     return session.run(None, feeds)
 
 
-def agree(module: Module, inputs: Mapping[str, NDArray], weights: Mapping[str, NDArray], folder: Path) -> onnx.ModelProto:
+def agree(
+    module: Module, inputs: Mapping[str, NDArray], weights: Mapping[str, NDArray], folder: Path
+) -> onnx.ModelProto:
     """Export a module in full form and compare its outputs with the reference; returns the model."""
     to_onnx(module, weights, folder)
     model = checked(folder)
@@ -83,8 +84,3 @@ def agree(module: Module, inputs: Mapping[str, NDArray], weights: Mapping[str, N
 def as_float32(array: NDArray) -> NDArray:
     """Real values that float32 holds exactly."""
     return np.asarray(array, np.float32).astype(np.float64) if array.dtype == np.float64 else array
-
-
-def without_claims() -> Mapping[str, object]:
-    """What PORTABLE holds, to be put back by a test that empties it."""
-    return dict(PORTABLE)

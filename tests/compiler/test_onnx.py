@@ -62,7 +62,8 @@ WHOLE = {"x": integer(B, T, D), "y": integer(D, B)}
 
 PRIMITIVES: dict[str, tuple[Make, dict[str, TensorType]]] = {
     **{op: (mixed(op), REAL) for op in ("add", "sub", "mul", "div", "minimum", "maximum", "mod", "floordiv")},
-    **{f"{op} of ints": (mixed(op), WHOLE) for op in ("add", "sub", "mul", "div", "minimum", "maximum")},
+    **{f"{op} of ints": (mixed(op), WHOLE) for op in ("add", "sub", "mul", "minimum", "maximum")},
+    "div of ints": (lambda b: b.div(b.given[0], b.add(b.mul(b.given[1], 2), 1)), WHOLE),
     **{op: (mixed(op), WHOLE) for op in ("eq", "ne", "lt", "le", "gt", "ge")},
     "compare an int with a real": (mixed("lt"), {"x": integer(B, T), "y": real(T, D)}),
     "mod of ints": (mixed("mod"), WHOLE),
@@ -85,7 +86,7 @@ PRIMITIVES: dict[str, tuple[Make, dict[str, TensorType]]] = {
     "where of bools": (mixed("where"), {"c": boolean(B, T), "x": boolean(T), "y": boolean(B)}),
     "sum": (mixed("sum", over=("T",)), {"x": X}),
     "sum over what does not vary": (
-        lambda b: b.sum(b.expand(b.given[0], axes=(B, T, D)), over=("T", "D")), {"x": real(B)},
+        lambda b: b.sum(b.expand(b.given[0], axes=(B, T, D)), over=("T", "D")), {"x": real(B), "t": integer(T)},
     ),
     "sum of all": (mixed("sum", over=("B", "T", "D")), {"x": X}),
     "sum of ints": (mixed("sum", over=("B",)), {"x": integer(B, T)}),
@@ -138,17 +139,17 @@ PRIMITIVES: dict[str, tuple[Make, dict[str, TensorType]]] = {
         ),
         {"x": X},
     ),
-    "concat": (mixed("concat", axis="D", to=axis("M", 20)), {"x": real(B, D), "y": real(F, B).with_axes((axis("D", 12), B))}),
+    "concat": (mixed("concat", axis="D", to=axis("M", 20)), {"x": real(B, D), "y": real(axis("D", 12), B)}),
     "concat with what does not vary": (
         lambda b: b.concat(b.given[0], b.expand(b.given[1], axes=(B, D)), axis="D", to=axis("M", 16)),
         {"x": real(B, D), "y": real(B)},
     ),
     "stack": (mixed("stack", axis=axis("P", 2)), {"x": X, "y": X}),
     "stack, transposed and merged": (
-        lambda b: b.merge(b.stack(b.given[0], b.neg(b.given[0]), axis=axis("P", 2)), axes=("P", "D"), into=axis("M", 16)),
+        lambda b: b.merge(b.stack(*b.given * 2, axis=axis("P", 2)), axes=("P", "D"), into=axis("M", 16)),
         {"x": X},
     ),
-    "expand": (mixed("expand", axes=(F, T, B, D)), {"x": real(B, D)}),
+    "expand": (lambda b: b.expand(b.given[0], axes=(F, T, B, D)), {"x": real(B, D), "t": integer(T)}),
     "transpose": (mixed("expand", axes=(D, T, B)), {"x": X}),
     "rename": (mixed("rename", axis="D", to=axis("M", 8)), {"x": X}),
     "cast to int": (mixed("cast", dtype="int"), {"x": X}),
@@ -157,7 +158,9 @@ PRIMITIVES: dict[str, tuple[Make, dict[str, TensorType]]] = {
     "shift": (mixed("shift", axis="T", by=2), {"x": X}),
     "shift by more than there is": (mixed("shift", axis="T", by=9), {"x": X}),
     "shift of ints": (mixed("shift", axis="B", by=1), {"x": integer(B, T)}),
-    "append": (mixed("append", axis="T", to=axis("N", "N")), {"x": real(B, axis("T", 3), D), "y": real(B, D, axis("T", 2))}),
+    "append": (
+        mixed("append", axis="T", to=axis("N", "N")), {"x": real(B, axis("T", 3), D), "y": real(B, D, axis("T", 2))},
+    ),
     "last": (mixed("last", axis="T", to=axis("T", 2)), {"x": X}),
     "last of fewer": (mixed("last", axis="T", to=axis("T", 9)), {"x": X}),
     "index": (lambda b: b.mul(b.given[0], b("index", axis=D)), {"x": X}),
@@ -249,6 +252,7 @@ use attention: attend, causal
 use position: rope, ALiBi
 model Demo(V: dim = 11, D: dim = 8, G: dim = 2, R: dim = 2, K: dim = 4, U: dim = 6) {{
   stream T as S
+  dim J = K / 2
   param table: [V, D] = normal(std = 1.0)
   {parameters}
   forward(tokens: int[B, T]) -> {text} {{
@@ -283,17 +287,17 @@ COMPOSITES: dict[str, tuple[str, str, str, str]] = {
     "relu": ("[B, T, D]", "", "relu(x)", "Relu"),
     "rope of heads": (
         "[B, T, G, K]", "param w: [D, G, K] = normal(std = 1.0)",
-        "rope(dot(x, w, D), position(T) * 10.0 ^ (-index(J: 2)))", "RotaryEmbedding",
+        "rope(dot(x, w, D), position(T) * 10.0 ^ (-index(J)))", "RotaryEmbedding",
     ),
     "causal": (OUT, HEADS, ATTEND.format(mask="causal(position(T), position(S))", bias="0.0"), "Attention"),
     "with a bias": (
         OUT, HEADS,
         ATTEND.format(mask="causal(position(T), position(S))", bias="alibi(position(T), position(S))"), "Attention",
     ),
-    "rows without an entry": (OUT, HEADS, ATTEND.format(mask="position(S) < position(T) - 1", bias="0.0"), "Attention"),
+    "rows without an entry": (OUT, HEADS, ATTEND.format(mask="position(T) - 1 > position(S)", bias="0.0"), "Attention"),
     "rows without an entry, with a bias": (
         OUT, HEADS,
-        ATTEND.format(mask="position(S) < position(T) - 1", bias="alibi(position(T), position(S))"), "Attention",
+        ATTEND.format(mask="position(T) - 1 > position(S)", bias="alibi(position(T), position(S))"), "Attention",
     ),
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ....lang.axes import TensorType
+from ....lang.sizes import Size
 from .elementwise import elementwise
 from .layout import Tensor, Writer, runs
 from .scope import ints
@@ -19,7 +21,7 @@ def reduce(w: Writer, op: str, x: Tensor, over: tuple[str, ...], result: TensorT
     """sum, mean, max or min over axes. Reduced dimensions stay, with length 1."""
     x = w.cast(x, result.dtype)
     if op == "sum":
-        x = w.fill(x, over)
+        x = _repeated(w, x, [n for n in over if n not in x.axes])
     over = tuple(n for n in over if n in x.axes)
     if not over:
         return replace(x, type=result)
@@ -28,6 +30,15 @@ def reduce(w: Writer, op: str, x: Tensor, over: tuple[str, ...], result: TensorT
     at = tuple(i for i, g in enumerate(groups) if g and g[0] in over)
     kept = tuple(() if i in at else g for i, g in enumerate(groups))
     return Tensor(result, kept, w.emit(OPERATORS[op], x.operand, ints(*at), keepdims=1))
+
+
+def _repeated(w: Writer, x: Tensor, names: Sequence[str]) -> Tensor:
+    """The sum along axes that the value does not vary along: it is multiplied by their lengths."""
+    size = x.size(tuple(names))
+    if size == Size.of(1):
+        return x
+    count = Tensor(TensorType((), "int"), (), w.sizes.scalar(size))
+    return elementwise(w, "mul", (x, w.cast(count, x.type.dtype)), x.type)
 
 
 def argmax(w: Writer, x: Tensor, over: str, result: TensorType) -> Tensor:

@@ -25,7 +25,9 @@ def attend(writer: Writer) -> tuple[Expr, ...] | None:
     q, k, v = (writer.values[x] for x in (found.q, found.k, found.v))
     groups, rows = q.axes[-3], q.axes[-2]
     many = not (rows.size.is_constant and rows.size.value == 1)
-    arguments = [f"{q.text}.flatten(-3, -2).transpose(-3, -2)", f"{k.text}.transpose(-3, -2)", f"{v.text}.transpose(-3, -2)"]
+    t = len(q.axes) - 4
+    heads = f".transpose({t}, {t + 1})"
+    arguments = [f"{q.text}.flatten({t + 1}, {t + 2}){heads}", f"{k.text}{heads}", f"{v.text}{heads}"]
     arguments += _mask(writer, found, q)
     if not _is_default(found.scale, q.axes[-1]):
         arguments.append(f"scale={writer.emission.blanks.mark(found.scale, 'scale', ('scale',))}")
@@ -42,7 +44,7 @@ def attend(writer: Writer) -> tuple[Expr, ...] | None:
     writer.scope.line(")", ((*batch, replace(groups, name="H"), q.axes[-4], v.axes[-1]),))
     result = (*q.axes[:-1], v.axes[-1])
     type = writer.graph.type(graph.outputs[0])
-    text = f"{name}.transpose(-3, -2).unflatten(-2, {q.text}.shape[-3:-1])"
+    text = f"{name}{heads}.unflatten({t + 1}, {q.text}.shape[{t + 1}:{t + 3}])"
     expr = Expr(text, Level.ATOM, result, q.precision)
     writer.values[graph.outputs[0]] = replace(expr, axes=tuple(type.axis(a.name) for a in result))
     return (writer.values[graph.outputs[0]],)

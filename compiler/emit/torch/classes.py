@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ...ir.module import Instance, Layers, Path
+from ....lang.axes import Axis
+from ...ir.module import Instance, Layers, Parameter, Path
 from .emission import Emission, class_word
 from .initialise import reset_line
 from .layers import module_list
@@ -45,13 +47,17 @@ class Draft:
 
 @dataclass(eq=False)
 class Class:
-    """A class and the instances it serves. `arguments`: name -> the value for each instance, by path."""
+    """A class and the instances it serves.
+
+    `arguments`: name -> the value for each instance, by path. `written`: how each blank is written. `stored`: attributes
+    that methods read, and what they are in the constructor.
+    """
 
     name: str
     drafts: list[Draft]
     arguments: dict[str, dict[Path, object]] = field(default_factory=dict)
     written: dict[int, str] = field(default_factory=dict)
-    stored: dict[str, None] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
 
     def accepts(self, draft: Draft) -> bool:
         """Whether an instance can be of this class: what both have reads the same."""
@@ -69,8 +75,7 @@ def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     build, reset = [], []
     for parameter in instance.parameters:
         name = member(parameter.name, parameter.origin.first_span(), reserved)
-        label = "shape" if len(instance.parameters) == 1 else f"{name}_shape"
-        shape = emission.blanks.mark(parameter.shape, label, parameter.type.names, bare=True)
+        shape = _shape(emission, parameter)
         build.append(Line(f"self.{name} = nn.Parameter(torch.empty({shape}))", 2, (shape_of(parameter.type.axes),)))
         reset.append(Line(reset_line(parameter, emission.blanks), 2))
     methods = emission.named.get(path, {})
@@ -84,6 +89,20 @@ def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
             build.append(Line(f"self.{member(name, None, reserved)} = {text}", 2))
             members.append(name)
     return Draft(path, class_word(instance), build, reset, methods, tuple(members))
+
+
+def _shape(emission: Emission, parameter: Parameter) -> str:
+    """The sizes of a parameter; axes of a pack (`Out1`, `Out2`) go together."""
+    groups: dict[str, list[Axis]] = {}
+    for axis in parameter.type.axes:
+        groups.setdefault(axis.name.rstrip("0123456789") or axis.name, []).append(axis)
+    if [a for g in groups.values() for a in g] != list(parameter.type.axes):  # not side by side
+        groups = {a.name: [a] for a in parameter.type.axes}
+    marks = [
+        emission.blanks.mark(tuple(a.size.value for a in group), name, tuple(a.name for a in group), bare=True)
+        for name, group in groups.items()
+    ]
+    return ", ".join(marks) or "()"
 
 
 def _child(emission: Emission, path: Path, child: Instance | Layers, made: Mapping[Path, str]) -> str | None:
@@ -116,7 +135,7 @@ def finish(emission: Emission, class_: Class) -> None:
                 columns.append((numbers, section))
     members = (m for d in class_.drafts for m in (*d.members, *d.methods))
     names = Names(frozenset((*OWN, *members)) | Names().taken)
-    known: dict[tuple[object, ...], str] = {}
+    known: dict[Any, str] = {}
     paths = {s: [d.path for d in class_.drafts if s in d.sections()] for s in first}
     for numbers, section in columns:
         writing = _Writing(class_, paths[section], names, known, "" if section == "build" else "self.")
@@ -131,7 +150,7 @@ class _Writing:
     class_: Class
     paths: list[Path]
     names: Names
-    known: dict[tuple[object, ...], str]
+    known: dict[Any, str]
     prefix: str
 
     def write(self, blanks: list[Blank]) -> str:
@@ -145,13 +164,23 @@ class _Writing:
                 self.write([Blank(b.value[i], label, (label,)) for b in blanks]) for i, label in enumerate(blanks[0].labels)
             ]
             return ", ".join(parts) if blanks[0].bare else f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+        name = self._argument(blanks[0].name, values)
+        star = "*" if blanks[0].bare and isinstance(values[0], tuple) else ""
+        return f"{star}{self.prefix}{name}"
+
+    def _argument(self, wanted: str, values: list[Any]) -> str:
+        """The name of a number that differs: an argument of the class, or the length of one."""
         key = (tuple(values), tuple(self.paths))
         if key not in self.known:
-            self.known[key] = self.names.take(blanks[0].name, "size")
-            self.class_.arguments[self.known[key]] = dict(zip(self.paths, values, strict=True))
+            self.known[key] = self.names.take(wanted, "size")
+            lengths = {tuple(len(v) for v in k[0]): n for k, n in self.known.items() if k[1] == key[1] and isinstance(k[0][0], tuple)}
+            if self.prefix and tuple(values) in lengths:
+                self.class_.stored[self.known[key]] = f"len({lengths[tuple(values)]})"
+            else:
+                self.class_.arguments[self.known[key]] = dict(zip(self.paths, values, strict=True))
         if self.prefix:
-            self.class_.stored[self.known[key]] = None
-        return f"{self.prefix}{self.known[key]}"
+            self.class_.stored.setdefault(self.known[key], self.known[key])
+        return self.known[key]
 
 
 def _labelled(blanks: list[Blank]) -> bool:
@@ -164,9 +193,8 @@ def construction(emission: Emission, class_: Class, path: Path) -> str:
     arguments = []
     for i, (name, values) in enumerate(class_.arguments.items()):
         value = values.get(path, next(iter(values.values())))
-        labels = (name,) if not isinstance(value, tuple) else tuple(f"{name}_{j}" for j in range(len(value)))
-        mark = emission.blanks.mark(value, name, labels)
-        arguments.append(mark if i == 0 else f"{name}={mark}")
+        mark = emission.blanks.mark(value, name, (name,) * (len(value) if isinstance(value, tuple) else 1))
+        arguments.append(mark if i == 0 or isinstance(value, tuple) else f"{name}={mark}")
     return f"{class_.name}({', '.join(arguments)})"
 
 
@@ -179,7 +207,7 @@ def class_lines(emission: Emission, class_: Class) -> list[Line]:
     if build:
         arguments = "".join(f", {n}: {_annotation(v)}" for n, v in class_.arguments.items())
         start = [Line(f"def __init__(self{arguments}) -> None:", 1), Line("super().__init__()", 2)]
-        sections.append([*start, *(Line(f"self.{n} = {n}", 2) for n in class_.stored), *build])
+        sections.append([*start, *(Line(f"self.{n} = {text}", 2) for n, text in class_.stored.items()), *build])
     if reset:
         sections.append([Line("def reset_parameters(self, generator: torch.Generator) -> None:", 1), *reset])
     for name in dict.fromkeys(n for d in drafts for n in d.methods):

@@ -63,11 +63,9 @@ def _agreed(writer: Writer, a: Expr, b: Expr) -> tuple[Expr, Expr, Precision]:
         )
         return a, b, Precision.COMPUTE
     if kinds == {Precision.WIDE, Precision.COMPUTE}:
-        a, b = (
-            e if e.precision is Precision.WIDE
-            else e.with_text(f"{e.at(Level.ATOM)}.to(torch.get_default_dtype())")
-            for e in (a, b)
-        )
+        wide = a if a.precision is Precision.WIDE else b
+        dtype = f"{wide.text}.dtype" if wide.is_simple else "torch.get_default_dtype()"
+        a, b = (e if e is wide else e.with_text(f"{e.at(Level.ATOM)}.to({dtype})") for e in (a, b))
         return a, b, Precision.WIDE
     return a, b, max(a.precision, b.precision)
 

@@ -70,6 +70,7 @@ def _folded(node: Node, operands: list[Expr]) -> Expr:
 def _render(writer: Writer, node: Node) -> Expr:
     result = node.types[0]
     operands, precision = _precise(writer, node, [writer.values[v] for v in node.operands])
+    operands = _narrowed(writer, node, operands)
     target = layout.merged([e.axes for e in operands if e.axes], (*writer.preferred, *result.names))
     names = [a.name for a in target]
     views = [layout.aligned(e, names) for e in operands]
@@ -96,6 +97,18 @@ def _precise(writer: Writer, node: Node, operands: list[Expr]) -> tuple[list[Exp
         operands = [writer.real(e) for e in operands]
         return operands, Precision.WIDE
     return operands, max(kinds, default=Precision.WIDE)
+
+
+def _narrowed(writer: Writer, node: Node, operands: list[Expr]) -> list[Expr]:
+    """A parameter beside a matrix product takes its dtype: under autocast the product is the narrower one."""
+    for i, j in ((0, 1), (1, 0)):
+        if len(operands) != 2 or operands[i].precision is not Precision.PARAMETER or not operands[i].text.startswith("self."):
+            continue
+        if writer.graph[node.operands[j]].op == "dot" and operands[j].precision is Precision.COMPUTE:
+            product = writer.assign(node.operands[j])
+            cast = operands[i].with_text(f"{operands[i].text}.to({product.text}.dtype)")
+            return [cast if k == i else product for k in (0, 1)]
+    return operands
 
 
 def _text(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]:

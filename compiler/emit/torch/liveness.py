@@ -49,7 +49,22 @@ class Liveness:
             return tuple(range(len(function.inputs)))
         count = self.uses(function)
         names = {n["name"] for n in function.graph.nodes() if n.op == "input" and n.values[0] in count}
+        names |= self._measures(function, count, names)
         return tuple(i for i, (name, _) in enumerate(function.inputs) if name in names)
+
+    def _measures(self, function: Function, count: Mapping[Value, int], names: set[str]) -> set[str]:
+        """Inputs that are needed for their length alone: `position(T)` asks one of them how long T is."""
+        wanted: dict[str, None] = {}
+        for node in function.graph.nodes():
+            if node.op in ("position", "index", "expand") and node.values[0] in count:
+                axes = node["axes"] if node.op == "expand" else (node["axis"],)
+                wanted |= dict.fromkeys(s for a in axes for s in a.size.symbols)
+        found: set[str] = set()
+        for symbol in wanted:
+            having = [n for n, t in function.inputs if any(symbol in a.size.symbols for a in t.axes)]
+            if having and not any(n in names or n in found for n in having):
+                found.add(having[0])
+        return found
 
     def remembers(self, node: Node) -> bool:
         """Whether a callee keeps states, so that it must run even if its results are not needed."""

@@ -9,7 +9,6 @@ from ...ir.module import Path, join
 from . import layout
 from .emission import Emission
 from .method import Method
-from .names import identifier
 from .text import Expr, Level
 from .writer import Writer
 
@@ -25,11 +24,9 @@ def dropout(writer: Writer, node: Node) -> Expr:
         return expr.with_text(text, Level.CHOICE)
 
     writer.assign(value)
-    buffer = f"{identifier(node['name'], 'dropout')}_key"
-    taken = writer.scope.method.noise
-    while buffer in taken:
-        buffer = f"{buffer}_"
-    taken.append(buffer)
+    buffers = writer.scope.method.noise
+    buffer = f"key_{len(buffers) + 1}" if buffers else "key"
+    buffers.append(buffer)
     return render()
 
 

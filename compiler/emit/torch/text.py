@@ -76,10 +76,9 @@ def literal(value: bool | int | float, axes: tuple[Axis, ...] = ()) -> Expr:
     """A Python number."""
     if isinstance(value, float) and not math.isfinite(value):
         return Expr(f'float("{value}")', Level.ATOM, (), Precision.COMPUTE, value)
-    whole = isinstance(value, int)
-    negative = not isinstance(value, bool) and (value < 0 or repr(value).startswith("-"))
-    level = Level.SIGN if negative else Level.ATOM
-    return Expr(repr(value), level, (), Precision.WHOLE if whole else Precision.COMPUTE, value)
+    text = re.sub("e([-+])0", r"e\1", repr(value))
+    level = Level.SIGN if text.startswith("-") else Level.ATOM
+    return Expr(text, level, (), Precision.WHOLE if isinstance(value, int) else Precision.COMPUTE, value)
 
 
 # ------------------------------------------------------------------ blanks
@@ -92,7 +91,7 @@ class Blank:
     """A number in a line that other instances of the same class may have otherwise: it becomes an argument.
 
     `value` is an int, a float or a tuple of ints; `labels` are names for it (one for each entry of a tuple).
-    `bare` asks for a tuple without parentheses, as in `torch.empty(4, 8)`.
+    `bare` asks for a tuple without parentheses, as in `torch.empty(4, 8)` or `torch.empty(*shape)`.
     """
 
     value: Any

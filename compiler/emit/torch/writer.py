@@ -71,8 +71,20 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
     results = whole(writer) or writer.run()
     writer.write_states()
     method.results = tuple(writer.returned(v, e) for v, e in zip(function.graph.outputs, results, strict=True))
+    _shorten(writer, method)
     scope.line(f"return {', '.join(_returned(emission, method, is_entry))}")
     return method
+
+
+def _shorten(writer: Writer, method: Method) -> None:
+    """Several results that are too long for one line get names."""
+    while len(method.results) > 1 and sum(len(e.text) + 2 for e in method.results) > WIDTH:
+        longest = max(range(len(method.results)), key=lambda i: len(method.results[i].text))
+        expr = method.results[longest]
+        output = writer.function.outputs[longest]
+        name = writer.scope.names.take(output.removeprefix("penalty.") if output.startswith("penalty.") else "y")
+        writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
+        method.results = (*method.results[:longest], expr.with_text(name), *method.results[longest + 1 :])
 
 
 def _returned(emission: Emission, method: Method, is_entry: bool) -> list[str]:
@@ -167,10 +179,14 @@ class Writer:
         return self.values[value]
 
     def default_name(self, value: Value) -> str:
+        """A name for a value that the spec gives none: never one that the spec uses for another value here."""
         node = self.graph[value]
         if node.op == "call" and node["instance"] is not None:
-            return node["site"] if node["site"].isidentifier() else "y"
-        return DEFAULT_NAMES.get(node.op, "y")
+            wanted = node["site"]
+        else:
+            wanted = "mask" if self.type(value).dtype == "bool" else DEFAULT_NAMES.get(node.op, "y")
+        taken = {n.origin.name for n in self.graph.nodes()} | self.scope.names.taken
+        return next((n for n in (wanted, "y", "z", "u", "w") if n not in taken), wanted)
 
     def fit(self, render: Callable[[], Expr], operands: Sequence[Value], hints: Sequence[str] = ()) -> Expr:
         """Render an expression; while it is too long for a line, give its longest operand a name."""

@@ -1,0 +1,191 @@
+"""The plan says what running the model would cost, without running it: counted numbers are exact, estimates are near."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import weft
+from weft.compiler.activations import activations
+from weft.compiler.emit.reference import run
+from weft.compiler.emit.torch import to_torch
+from weft.compiler.emit.weights import random_weights
+from weft.compiler.flops import work
+from weft.compiler.ir.module import Module
+from weft.compiler.passes.inference import drop_penalties
+from weft.compiler.plan import as_json, plan
+from weft.compiler.schedule import fold
+from weft.compiler.shrink import shrink
+from weft.compiler.stream import step
+from weft.lang.program import STDLIB, load_source
+from weft.lang.source import Source
+from weft.runtime.model import build
+
+EXAMPLES = STDLIB.parent / "examples"
+MODELS = (
+    (EXAMPLES / "quickstart.llm", "Quick"),
+    (EXAMPLES / "new_attention.llm", "Latent"),
+    (STDLIB / "models" / "gpt2.llm", "GPT2"),
+    (STDLIB / "models" / "mistral.llm", "Mixtral"),
+    (STDLIB / "models" / "rwkv.llm", "RWKV"),
+    (STDLIB / "models" / "bert.llm", "Bert"),
+)
+BATCH, LENGTH = 2, 9
+
+
+def small(path: Path, name: str) -> Module:
+    return shrink(weft.load(path), name).module
+
+
+def tokens(module: Module) -> dict[str, np.ndarray]:
+    (name,) = (name for name, _ in module.main.inputs)
+    return {name: np.arange(BATCH * LENGTH).reshape(BATCH, LENGTH) % 7}
+
+
+@pytest.mark.parametrize(("path", "name"), MODELS, ids=lambda v: v if isinstance(v, str) else "")
+def test_contractions_are_those_that_the_reference_does(path: Path, name: str) -> None:
+    module = small(path, name)
+    done = 0
+
+    def watch(node, types, operands) -> None:  # type: ignore[no-untyped-def]
+        nonlocal done
+        if node.op == "dot":
+            sizes = {axis: n for type, a in zip(types, operands, strict=True) for axis, n in zip(type.names, a.shape)}
+            done += 2 * prod(sizes.values())
+
+    run(module, random_weights(module), tokens(module), observe=watch)
+    counted = work(module)[module.entry].contractions
+    assert counted.evaluate({s: BATCH if s == module.batch else LENGTH for s in counted.symbols}) == done
+
+
+@pytest.mark.parametrize(("path", "name"), MODELS, ids=lambda v: v if isinstance(v, str) else "")
+def test_the_estimate_of_activations_is_near_what_pytorch_keeps(path: Path, name: str, tmp_path: Path) -> None:
+    module = small(path, name)
+    network = build(to_torch(module), module.name, tmp_path / "model.py")
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if tensor.is_floating_point() and place not in weights:
+            kept[place] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network.hidden(torch.zeros((BATCH, LENGTH), dtype=torch.int64))
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    size = activations(module)
+    estimate = 4 * size.evaluate({s: BATCH if s == module.batch else LENGTH for s in size.symbols})
+    assert 0.6 < real / estimate < 1.6
+
+
+@pytest.mark.parametrize(("path", "name"), MODELS[:5], ids=lambda v: v if isinstance(v, str) else "")
+def test_states_hold_as_many_bytes_as_the_decoder_fills(path: Path, name: str) -> None:
+    module = small(path, name)
+    decoder = step(drop_penalties(module))
+    filled = run(decoder, random_weights(module), tokens(module), {"past": np.asarray(0)}).states
+    planned = plan(module, LENGTH, BATCH)
+    assert planned.inference["f32"].states == sum(4 * array.size for array in filled.values())
+    assert planned.inference["f32"].states == sum(row.held for row in planned.states)
+    assert 2 * planned.inference["bf16"].states == planned.inference["f32"].states
+
+
+def test_parameters_are_those_of_the_module_part_by_part() -> None:
+    module = small(*MODELS[5])
+    planned = plan(module)
+    assert planned.parameters == sum(prod(p.shape) for _, p in module.parameters())
+    assert planned.parameters == sum(part.parameters for part in planned.parts)
+    tables = ("embed.table", "positions.table.table")
+    assert planned.embedding == sum(prod(p.shape) for path, p in module.parameters() if path in tables)
+
+
+def test_a_llama_costs_what_the_formulas_of_the_field_say() -> None:
+    """Kaplan et al. 2020, section 2.1: 2 N for the matrices without the lookup, 4 layers D context for attention."""
+    planned = plan(weft.compile(weft.load(STDLIB / "models" / "llama.llm"), "Llama3_8B"), context=8192)
+    assert planned.parameters == 8_030_261_248
+    norms = 4096 * (2 * 32 + 1)
+    assert planned.flops.linear == 2 * (planned.parameters - planned.embedding - norms)
+    assert planned.flops.attention == 4 * 32 * 4096 * 8192
+    assert planned.flops.training == 3 * (planned.flops.linear + planned.flops.attention)
+    assert planned.training["f32"].weights + planned.training["f32"].moments == 12 * planned.parameters
+    assert planned.inference["bf16"].states == 2 * 2 * 32 * 8 * 128 * 8192
+
+
+def test_a_window_bounds_states_and_attention() -> None:
+    module = weft.compile(weft.load(STDLIB / "models" / "mistral.llm"), "Mistral")
+    at_window, beyond = plan(module, 4096), plan(module, 16_384)
+    assert at_window.flops.attention == beyond.flops.attention
+    assert at_window.inference["f32"].states == beyond.inference["f32"].states
+    assert {row.kind for row in beyond.states} == {"ring"}
+
+
+def test_of_the_experts_only_the_chosen_ones_are_active() -> None:
+    planned = plan(weft.compile(weft.load(STDLIB / "models" / "mistral.llm"), "Mixtral"))
+    expert = 3 * 4096 * 14_336
+    assert planned.parameters - planned.active == 32 * 6 * expert
+    assert planned.flops.linear - planned.flops.routed == 2 * 32 * 6 * expert
+
+
+def test_an_encoder_has_no_states() -> None:
+    planned = plan(small(*MODELS[5]))
+    assert planned.states == ()
+    assert planned.inference["f32"].total == planned.inference["f32"].weights
+
+
+def test_a_plan_is_json() -> None:
+    values = json.loads(json.dumps(as_json(plan(small(*MODELS[3])))))
+    assert values["flops"]["training"] == 3 * values["flops"]["forward"]
+    assert values["training"]["f32"]["total"] == sum(
+        values["training"]["f32"][part] for part in ("weights", "gradients", "moments", "activations")
+    )
+
+
+def test_planning_a_405b_model_takes_a_moment_and_no_memory() -> None:
+    module = weft.compile(weft.load(STDLIB / "models" / "llama.llm"), "Llama3_405B")
+    tracemalloc.start()
+    began = time.monotonic()
+    planned = plan(module, 131_072)
+    seconds, (_, most) = time.monotonic() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert planned.parameters == 405_853_388_800
+    assert seconds < 5
+    assert most < 32 * 2**20
+
+
+def test_the_cost_of_counting_does_not_grow_with_the_depth() -> None:
+    def seconds(layers: int) -> float:
+        text = f"use models.llama: Llama3\n\nmodel Deep = Llama3 with {{\n  layers = {layers}\n}}\n"
+        module = weft.compile(load_source(Source("deep.llm", text)), "Deep")
+        began = time.monotonic()
+        work(module), activations(module), module.parameter_count()
+        return time.monotonic() - began
+
+    seconds(2)
+    assert seconds(2000) < 20 * seconds(2) + 0.05
+
+
+@pytest.mark.parametrize(
+    ("schedule", "folded"),
+    [
+        ((0,) * 80, "80×0"),
+        ((0, 1, 1, 1), "1×0 3×1"),
+        ((0, 0, 1) * 4 + (0, 0), "4×(2×0 1×1) 2×0"),
+        ((0, 1) * 3, "3×(1×0 1×1)"),
+        ((0,) + (1, 1, 2) * 5, "1×0 5×(2×1 1×2)"),
+        ((0, 1, 2, 0), "1×0 1×1 1×2 1×0"),
+    ],
+)
+def test_a_schedule_folds_into_runs_and_patterns(schedule: tuple[int, ...], folded: str) -> None:
+    def shown(runs) -> str:  # type: ignore[no-untyped-def]
+        parts = (f"{r.count}×{r.body if r.body is not None else f'({shown(r.pattern)})'}" for r in runs)
+        return " ".join(parts)
+
+    runs = fold(schedule)
+    assert shown(runs) == folded
+    assert sum(run.layers for run in runs) == len(schedule)
