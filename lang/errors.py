@@ -843,7 +843,7 @@ def objective_misfit(objective: str, needs: str, found: str, span: Span, data: S
         span,
         f"needs {needs}",
         labels=(Label(data, f"this is {found}"),),
-        help=(f"read the data with {needs}, or choose another objective",),
+        help=(f"give it {needs}, or choose another objective",),
     )
 
 

@@ -98,6 +98,7 @@ def _arguments(form: Form, call: tree.Call, scope: Scope) -> tuple[tuple[str, Va
             problems.append(_wrong(form, f"has `{name}` twice", "given again here", argument))
         else:
             given[name] = argument
+    unknown = bool(problems)
     values: list[tuple[str, Value]] = []
     for wanted in form.arguments:
         try:
@@ -108,6 +109,8 @@ def _arguments(form: Form, call: tree.Call, scope: Scope) -> tuple[tuple[str, Va
             elif wanted.name in given:
                 value = wanted.kind.read(given[wanted.name].value, wanted.name, scope)
                 values.append((wanted.name, (value,) if wanted.many else value))
+            elif wanted.default is REQUIRED and unknown:
+                continue  # the unknown argument was probably meant to be this one
             elif wanted.default is REQUIRED:
                 span = call.function.span
                 missing = errors.wrong_arguments(

@@ -10,6 +10,7 @@ from .findings import Findings, read_settings
 from .fit import check_fit
 from .forms import PRECISION, STAGE_VALUES
 from .losses import read_loss
+from .nearest import nearest
 from .pipelines import read_data
 from .plans import ModelFacts, PrecisionPlan, SelectionPlan, StagePlan, Value
 from .selectors import read_expectation, read_selection
@@ -57,6 +58,7 @@ def read_stage(
         if parent is not None:
             inherited, spans = parent.values, dict(parent.spans)
     settings: dict[str, tree.Setting] = {}
+    meant: set[str | None] = set()
     adapt: list[SelectionPlan] = []
     expect: list[str] = []
     known = ("data", "loss", *STAGE_VALUES)
@@ -65,6 +67,7 @@ def read_stage(
             case tree.Setting():
                 name_span = word_span(member.span, member.name)
                 if member.name not in known:
+                    meant.add(nearest(member.name, known))
                     findings.problems.append(
                         errors.unknown_setting(member.name, "a stage", (*known, "precision"), name_span)
                     )
@@ -99,7 +102,7 @@ def read_stage(
             values[name] = value
     title = word_span(stage.span, stage.name) if stage.name != "stage" else stage.span
     for name, example in _NEEDED.items():
-        if name not in values and name not in failed:
+        if name not in values and name not in failed and name not in meant:
             findings.problems.append(errors.missing_setting(name, f"stage `{stage.name}`", example, title))
     if len(findings.problems) > mistakes:
         return None

@@ -21,6 +21,7 @@ import torch
 
 from ..compiler.emit.torch import to_torch
 from ..compiler.ir.module import Module
+from ..compiler.ir.text import print_module
 from ..compiler.matrices import matrices
 from ..compiler.stream import rows
 from ..lang import errors
@@ -43,6 +44,7 @@ class Run:
 
     run.json          model, recipe as it was resolved, hash of the model: what a continued run must agree with
     spec.llm          the text of the spec
+    model.ir          the compiled model: what generating and exporting read
     environment.json  versions and machine
     tokenizer.json
     STAGE/            model.py, tokens/, checkpoints/, loss.csv, loss.png, result.json, weights.safetensors
@@ -59,6 +61,10 @@ class Run:
         return self.folder / "spec.llm"
 
     @property
+    def module(self) -> Path:
+        return self.folder / "model.ir"
+
+    @property
     def tokenizer(self) -> Path:
         return self.folder / "tokenizer.json"
 
@@ -70,13 +76,14 @@ class Run:
         return self.stage(stage) / "weights.safetensors"
 
     def open(self) -> dict[str, Any]:
-        """What `run.json` says: `model`, `recipe`, `stages` (names in order). WeftError when this is no run."""
+        """What `run.json` says: `model`, `recipe`, `exports`, `stages` (in order). WeftError when this is no run."""
         try:
             found = json.loads(self.index.read_text(encoding="utf-8"))
             return {
                 "model": str(found["model"]),
                 "recipe": found["recipe"],
                 "stages": [str(s) for s in found["stages"]],
+                "exports": list(found["exports"]),
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeftError(errors.no_run(str(self.folder), self.index.name)) from error
@@ -108,14 +115,14 @@ def train_recipe(
     """Trains the stages of a recipe (or `only` one) into a run folder, continuing what is there.
 
     `module` is the model in full form, `spec` the text it comes from, `origin` the folder that its data patterns start
-    in. Stages that this version cannot run are refused before anything is computed.
+    in. Stages that this version cannot run are refused before anything else.
     """
     stages = recipe.stages if only is None else (_named(recipe, only),)
     for stage in stages:
         check_trainable(stage, module)
     run.folder.mkdir(parents=True, exist_ok=True)
     with exclusive(run.folder):
-        _enter(run, module, recipe, spec, stages)
+        enter(run, module, recipe, spec, stages)
         return {stage.name: _train_stage(module, recipe, stage, origin, run, options, reporter) for stage in stages}
 
 
@@ -185,15 +192,16 @@ def _corpus(recipe: RecipePlan, stage: StagePlan, origin: Path, run: Run, report
     return corpus
 
 
-def _enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple[StagePlan, ...]) -> None:
+def enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple[StagePlan, ...]) -> None:
     """Writes what identifies a run, or holds it against what is there. WeftError when it is a run of something else."""
     settings = json.loads(json.dumps({stage.name: plain(stage) for stage in recipe.stages}))
     identity = {
         "model": module.name,
-        "source": hashlib.sha256(to_torch(module).encode()).hexdigest(),
+        "source": hashlib.sha256(print_module(module).encode()).hexdigest(),
         "tokenizer": plain(recipe.tokenizer),
         "recipe": settings,
         "stages": [stage.name for stage in recipe.stages],
+        "exports": json.loads(json.dumps(plain(recipe.exports))),
     }
     if run.index.is_file():
         try:
@@ -206,6 +214,7 @@ def _enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tupl
     elif any(p for p in run.folder.iterdir() if p.name != _LOCK):
         raise WeftError(errors.bad_run_folder(str(run.folder), "it has other files"))
     files.write(run.spec, spec)
+    files.write(run.module, print_module(module))
     files.write_json(run.folder / "environment.json", environment())
     files.write_json(run.index, identity)
 
@@ -242,7 +251,7 @@ _LOCK = ".lock"
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Keeps other processes from training in a folder; the lock ends with this process, however it ends."""
-    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

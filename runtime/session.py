@@ -46,6 +46,10 @@ class Session:
         self._states: list[dict[str, Any]] = self.manifest["states"]
         self._inputs: dict[str, dict[str, Any]] = {port["name"]: port for port in self.manifest["inputs"]}
         self._output: str = self.manifest["outputs"][0]["name"]
+        others = [name for name in self._inputs if name not in self._given()]
+        if others or "input_ids" not in self._inputs:
+            reason = f"it takes {', '.join(others) or 'no tokens'}; a session gives token numbers alone"
+            raise WeftError(errors.not_an_export(str(self.folder), reason))
 
     @property
     def vocabulary(self) -> int | None:
@@ -106,10 +110,10 @@ class Session:
         ids = self._tokens(tokens)
         past = self._past(states)
         if attention_mask is None:
-            if past is None:
+            if past is None and self._states:
                 reason = "no cache tells how many tokens there were"
                 raise WeftError(errors.session_input("attention_mask", reason))
-            attention_mask = np.ones((ids.shape[0], past + ids.shape[1]), np.int64)
+            attention_mask = np.ones((ids.shape[0], (past or 0) + ids.shape[1]), np.int64)
         total = None if past is None else past + ids.shape[1]
         mask = self._like("attention_mask", attention_mask, (ids.shape[0], total))
         if mask.shape[1] < ids.shape[1]:
@@ -143,6 +147,10 @@ class Session:
 
     # ------------------------------------------------------------------ checks
 
+    def _given(self) -> set[str]:
+        """The inputs that a session knows how to fill."""
+        return {"input_ids", "attention_mask", "position_ids", *(s["input"] for s in self._states)}
+
     def _tokens(self, tokens: ArrayLike) -> Array:
         ids = np.ascontiguousarray(tokens, np.int64)
         if ids.ndim != 2 or 0 in ids.shape:
@@ -161,7 +169,7 @@ class Session:
         for state in self._states:
             if state["kind"] == "grow" and state["axis"] is not None:
                 return int(states[state["path"]].shape()[state["axis"]])
-        return None if self._states else 0
+        return None
 
 
 def check_files(folder: str | os.PathLike[str]) -> None:
@@ -190,10 +198,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _providers() -> list[str]:
+def _providers() -> list[Any]:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and _has_gpu():
         onnxruntime.preload_dlls()
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        # TF32 would round every product to 11 bits: the export promises float32.
+        return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
 
 

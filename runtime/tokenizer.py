@@ -94,12 +94,12 @@ class Tokenizer:
 class TextStream:
     """Text from tokens as they come: a character is given out when its last byte is there.
 
-    The pieces, joined, are what `decode` gives for all tokens at once.
+    The pieces, joined, are what `decode` gives for all tokens at once, after the tokens `before`.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._said: list[int] = []
+        self._said = list(before)
         self._pending: list[int] = []
 
     def push(self, token: int) -> str:

@@ -58,7 +58,7 @@ def arrange(
     segments, bypasses = _segments(count, ranks, wires, rows)
     ordered = _initial(rows, segments, first, last)
     if sum(map(len, ordered)) <= _LARGE:
-        ordered = _fewest_crossings(ordered, segments)
+        ordered = _fewest_crossings(ordered, segments, len(ordered) - bool(last))
     return Layers(tuple(map(tuple, ordered)), tuple(segments), count, bypasses)
 
 
@@ -137,8 +137,11 @@ def _initial(
     return [sorted(row, key=lambda v: place[v]) for row in rows]
 
 
-def _fewest_crossings(rows: list[list[int]], segments: list[Segment]) -> list[list[int]]:
-    """The best order found by sweeping the barycentre rule down and up; the given order wins ties."""
+def _fewest_crossings(rows: list[list[int]], segments: list[Segment], end: int) -> list[list[int]]:
+    """The best order found by sweeping the barycentre rule down and up; the given order wins ties.
+
+    The first row keeps its order, and so do those from `end` on.
+    """
     above: dict[int, list[Segment]] = defaultdict(list)
     below: dict[int, list[Segment]] = defaultdict(list)
     for segment in segments:
@@ -151,7 +154,7 @@ def _fewest_crossings(rows: list[list[int]], segments: list[Segment]) -> list[li
             break
         down = sweep % 2 == 0
         places = {v: float(i) for row in rows for i, v in enumerate(row)}
-        for row in rows[1:-1] if down else rows[-2:0:-1]:
+        for row in rows[1:end] if down else rows[end - 1 : 0 : -1]:
             wanted = {}
             for vertex in row:
                 near = (
@@ -162,21 +165,21 @@ def _fewest_crossings(rows: list[list[int]], segments: list[Segment]) -> list[li
                 wanted[vertex] = sum(near) / len(near) if near else places[vertex]
             row.sort(key=lambda v: wanted[v])
             places |= {v: float(i) for i, v in enumerate(row)}
-        _swap_neighbours(rows, segments)
+        _swap_neighbours(rows, segments, end)
         now = crossings(rows, segments)
         if now < fewest:
             best, fewest = [list(row) for row in rows], now
     return best
 
 
-def _swap_neighbours(rows: list[list[int]], segments: list[Segment]) -> None:
+def _swap_neighbours(rows: list[list[int]], segments: list[Segment], end: int) -> None:
     """Swap neighbours within a row while that lets fewer lines cross."""
     near: dict[int, tuple[list[Segment], list[Segment]]] = defaultdict(lambda: ([], []))
     for segment in segments:
         near[segment.lower][0].append(segment)
         near[segment.upper][1].append(segment)
     places = {v: i for row in rows for i, v in enumerate(row)}
-    for row in rows[1:-1]:
+    for row in rows[1:end]:
         for i in range(len(row) - 1):
             left, right = row[i], row[i + 1]
             if _inversions(near[left], near[right], places) > _inversions(near[right], near[left], places):

@@ -66,9 +66,9 @@ def run(
 
     `weights` are keyed by parameter path, `inputs` by the entry's input names, `ambient` by name (see Module), `states`
     by path of sites (`blocks.3.attn.keys`); a step without `states` starts at the first token. Sizes come from the
-    shapes. `noise` gives the error of a run in lower precision an estimate. `observe` is called with every primitive, the
-    types of its operands, and their values. Raises KeyError for a missing array and
-    ValueError for one whose shape does not fit.
+    shapes. `noise` gives the error of a run in lower precision an estimate. `observe` is called with every primitive,
+    the types of its operands, and their values. Raises KeyError for a missing array and ValueError for one whose shape
+    does not fit.
     """
     ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
     sizes = _entry_sizes(module, inputs)

@@ -116,7 +116,11 @@ class Evaluator:
         """Names of axes in an argument: a name, a `dims` parameter, a tuple of them, or `..`."""
         here = given.tree
         if isinstance(here, tree.Rest):
-            return tuple(a.name for axes in self.building(given.span).binding.rests for a in axes)
+            rests = self.building(given.span).binding.rests
+            if not rests:
+                help = ("write `..` in the type of an argument, or name the axes",)
+                raise WeftError(errors.wrong_call("`..` stands for nothing here: no argument is declared with it", given.span, help))
+            return tuple(a.name for axes in rests for a in axes)
         if isinstance(here, tree.Tuple):
             return tuple(n for i in here.items for n in self.axis_names(Given(None, i, None, i.span)))
         if isinstance(here, tree.Name):

@@ -223,7 +223,7 @@ def recurrence() -> Module:
     b = Body(x=real(B, T, D))
     keep = b.param("keep", real(D))
     start = b.expand(constant(b.graph, 0.0), axes=(B, D))
-    out, last = scan(b.graph, step.name, T, (start,), b.given, (keep,), (real(B, D), real(B, D)))
+    out, _ = scan(b.graph, step.name, T, (start,), b.given, (keep,), (real(B, D), real(B, D)))
     entry = b.done("Decay.forward", out, block="Decay")
     root = Instance("Decay", (Parameter("keep", real(D), Init("zeros")),))
     return Module("Decay", collect(step, entry), entry.name, root, ("T", "S"), "full", "B", "T")

@@ -324,6 +324,35 @@ def test_a_composite_becomes_an_operator_that_means_what_its_body_means(
     np.testing.assert_allclose(claimed, inlined, rtol=1e-3, atol=1e-4)
 
 
+LEADING: dict[str, tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]]] = {
+    "none": ((), (), ()),
+    "two": ((B, axis("N", 3)), (B, axis("N", 3)), (B, axis("N", 3))),
+    "two, the mask has one of them": ((B, axis("N", 3)), (B, axis("N", 3)), (B,)),
+    "two symbols": ((B, axis("N")), (B, axis("N")), (axis("N"),)),
+}
+
+
+@pytest.mark.parametrize("name", LEADING)
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_takes_any_leading_axes(name: str, biased: bool, tmp_path: Path) -> None:
+    lead, inner, masked = LEADING[name]
+    types = {
+        "q": real(*lead, T, G, R, K), "k": real(*inner, S, G, K), "v": real(*inner, S, G, U),
+        "mask": boolean(*masked, T, S), "bias": real(G, T, S) if biased else real(),
+    }
+    b = Body(**types)
+    q, k, v, mask, bias = b.given
+    scores = b.add(b.mul(b.dot(q, k, over=("K",)), 0.5), bias)
+    result = b.dot(b.softmax(scores, mask, over="S"), v, over=("S",))
+    inner_function = b.done("attend", result, definition="weft.attention.attend", statics=(("scale", 0.5),))
+    b = Body(**{n: t for n, t in types.items() if n != "bias" or biased})
+    given = b.given if biased else (*b.given, b("const", value=0.0, type=real()))
+    module = single(b.done("Demo.forward", b.run(inner_function, *given)), inner_function)
+    inputs = {n: t for n, t in types.items() if n != "bias" or biased}
+    model = agree(module, arrays(inputs, N=3, S=6), {}, tmp_path / "out")
+    assert "Attention" in operators(model)
+
+
 # ------------------------------------------------------------------ modules
 
 

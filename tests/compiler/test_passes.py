@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import support
 import weft
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from programs import programs
 from weft.compiler.emit.reference import run
@@ -25,9 +25,9 @@ from weft.compiler.lower.model import compile_model
 from weft.compiler.passes.contract import Pass, apply, size, traced
 from weft.compiler.passes.cse import Merge
 from weft.compiler.passes.dce import Eliminate
-from weft.compiler.passes.drop_penalties import DropPenalties
 from weft.compiler.passes.editing import holding
 from weft.compiler.passes.fold import Fold
+from weft.compiler.passes.inference import drop_penalties
 from weft.compiler.passes.inline import Inline, Unwrap
 from weft.compiler.passes.pipeline import LEVELS, passes
 from weft.compiler.shrink import shrink
@@ -36,12 +36,9 @@ from weft.lang.diagnostics import WeftError
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
 
-
 FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 
-EXAMPLES = {
-    "fold": Fold(), "cse": Merge(), "dce": Eliminate(), "drop_penalties": DropPenalties(), "inline": Inline(("Scale.forward",)),
-}
+EXAMPLES = {"fold": Fold(), "cse": Merge(), "dce": Eliminate(), "inline": Inline(("Scale.forward",))}
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def test_a_pass_does_what_its_docstring_shows(name: str) -> None:
 # ------------------------------------------------------------------ the contract
 
 
-@pytest.mark.parametrize("one", [*ALL, DropPenalties()], ids=lambda p: p.name)
+@pytest.mark.parametrize("one", ALL, ids=lambda p: p.name)
 @pytest.mark.parametrize("name", modules.EVERY)
 def test_a_pass_is_pure_and_deterministic(one: Pass, name: str) -> None:
     module = modules.EVERY[name]()
@@ -109,11 +106,11 @@ def test_a_level_picks_a_part_of_the_pipeline_and_an_unknown_one_is_refused() ->
 # ------------------------------------------------------------------ fold
 
 IDENTITIES = {
-    "add(%x, %zero)": "%x", "add(%zero, %x)": "%x", "sub(%x, %zero)": "%x", "mul(%x, %one)": "%x", "mul(%one, %x)": "%x",
-    "div(%x, %one)": "%x", "pow(%x, %one)": "%x", "where(%true, %x, %y)": "%x", "where(%false, %x, %y)": "%y",
-    "where(%m, %x, %x)": "%x", "cast(%x, dtype=real)": "%x", "expand(%x, axes=(<D:4>,))": "%x", "sum(%x, over=())": "%x",
-    "mean(%x, over=())": "%x", "rename(%x, axis=D, to=<D:4>)": "%x", "dropout(%x, name=d, rate=0.0)": "%x",
-    "add(%x, %zeros)": "%x",
+    "add(%x, %zero)": "%x", "add(%zero, %x)": "%x", "sub(%x, %zero)": "%x", "mul(%x, %one)": "%x",
+    "mul(%one, %x)": "%x", "div(%x, %one)": "%x", "pow(%x, %one)": "%x", "where(%true, %x, %y)": "%x",
+    "where(%false, %x, %y)": "%y", "where(%m, %x, %x)": "%x", "cast(%x, dtype=real)": "%x",
+    "expand(%x, axes=(<D:4>,))": "%x", "sum(%x, over=())": "%x", "mean(%x, over=())": "%x",
+    "rename(%x, axis=D, to=<D:4>)": "%x", "dropout(%x, name=d, rate=0.0)": "%x", "add(%x, %zeros)": "%x",
 }
 KEPT = (
     "add(%i, %zero)", "sub(%zero, %x)", "div(%one, %x)", "div(%i, %ione)", "mul(%x, %zero)", "pow(%one, %x)",
@@ -198,8 +195,9 @@ def test_equal_functions_become_one_and_the_first_name_stays() -> None:
 
 def test_unused_functions_parameters_and_instances_vanish() -> None:
     module = modules.decoder()
-    text = print_module(module).replace("attn_norm: RMSNorm {", "spare: Linear {\n        param weight: [D:8] = zeros()\n      }\n"
-                                        "      attn_norm: RMSNorm {\n        param offset: [D:8] = zeros()")
+    unused = "spare: Linear {\n        param weight: [D:8] = zeros()\n      }\n"
+    unused += "      attn_norm: RMSNorm {\n        param offset: [D:8] = zeros()"
+    text = print_module(module).replace("attn_norm: RMSNorm {", unused)
     text += "\nfunction left.over(x: []) -> (value: []) {\n  return %x\n}\n"
     assert same(apply(parse_module(text), (Eliminate(),)), apply(module, (Eliminate(),)))
 
@@ -210,8 +208,9 @@ def test_sums_that_nobody_uses_vanish_from_a_repeat() -> None:
     graph.outputs = graph.outputs[:1]
     main = replace(module.main, graph=graph, outputs=("value",))
     reduced = apply(replace(module, functions={**module.functions, main.name: main}), (Eliminate(),))
-    assert same(reduced, apply(module, (DropPenalties(),)))
-    assert all(f.outputs == ("value",) and "mean" not in [n.op for n in f.graph.nodes()] for f in reduced.functions.values())
+    assert same(reduced, drop_penalties(module))
+    assert all(f.outputs == ("value",) for f in reduced.functions.values())
+    assert "mean" not in [n.op for f in reduced.functions.values() for n in f.graph.nodes()]
 
 
 def test_a_state_is_kept_though_no_output_needs_it() -> None:
@@ -242,9 +241,10 @@ def outer_product() -> Module:
     outer = b.done("outer", b.mul(b.softmax(b.given[0], over="T"), b.given[1]))
     b = modules.Body(x=modules.real(a), y=modules.real(modules.axis("T", 4)), z=modules.real(modules.axis("S", 4)))
     x, y, z = b.given
+    crossed = modules.real(modules.axis("S", 4), modules.axis("T", 4))
     (one,) = modules.call(b.graph, "outer", (x, x), (modules.real(a, c),), "one")
-    (two,) = modules.call(b.graph, "outer", (z, y), (modules.real(modules.axis("S", 4), modules.axis("T", 4)),), "two")
-    (three,) = modules.call(b.graph, "outer", (y, z), (modules.real(modules.axis("S", 4), modules.axis("T", 4)),), "three")
+    (two,) = modules.call(b.graph, "outer", (z, y), (crossed,), "two")
+    (three,) = modules.call(b.graph, "outer", (y, z), (crossed,), "three")
     return modules.single(b.done("f", one, two, three), outer)
 
 
@@ -307,7 +307,10 @@ def test_passes_keep_the_meaning_of_a_step_program() -> None:
 @given(programs(), st.lists(st.sampled_from(ALL), min_size=1, max_size=5), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_passes_in_any_order_keep_the_meaning_of_any_program(text: str, order: list[Pass], seed: int) -> None:
-    module = compile_model(load_source(Source("drawn.llm", text)), "Drawn")
+    try:
+        module = compile_model(load_source(Source("drawn.llm", text)), "Drawn")
+    except WeftError:
+        reject()  # whether what is drawn compiles is the concern of other tests
     changed = apply(module, order)
     support.assert_same_meaning(module, changed, seed)
     assert same(parse_module(print_module(changed)), changed)

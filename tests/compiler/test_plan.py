@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -39,6 +40,7 @@ MODELS = (
 BATCH, LENGTH = 2, 9
 
 
+@cache
 def small(path: Path, name: str) -> Module:
     return shrink(weft.load(path), name).module
 
@@ -148,13 +150,14 @@ def test_a_plan_is_json() -> None:
 
 def test_planning_a_405b_model_takes_a_moment_and_no_memory() -> None:
     module = weft.compile(weft.load(STDLIB / "models" / "llama.llm"), "Llama3_405B")
-    tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     planned = plan(module, 131_072)
-    seconds, (_, most) = time.monotonic() - began, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    assert time.process_time() - began < 3
     assert planned.parameters == 405_853_388_800
-    assert seconds < 5
+    tracemalloc.start()
+    plan(module, 131_072)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert most < 32 * 2**20
 
 
@@ -162,9 +165,9 @@ def test_the_cost_of_counting_does_not_grow_with_the_depth() -> None:
     def seconds(layers: int) -> float:
         text = f"use models.llama: Llama3\n\nmodel Deep = Llama3 with {{\n  layers = {layers}\n}}\n"
         module = weft.compile(load_source(Source("deep.llm", text)), "Deep")
-        began = time.monotonic()
+        began = time.process_time()
         work(module), activations(module), module.parameter_count()
-        return time.monotonic() - began
+        return time.process_time() - began
 
     seconds(2)
     assert seconds(2000) < 20 * seconds(2) + 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import modules
 import numpy as np
 import pytest
-from modules import Body, B, D, T, at, axis, collect, real
+from modules import B, Body, D, T, at, axis, collect, real
 from weft.compiler.emit.reference import Noise, run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.control import repeat, scan

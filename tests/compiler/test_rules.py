@@ -22,6 +22,7 @@ from weft.compiler.lower.templates import lower_rule
 from weft.compiler.passes.contract import apply as run_passes
 from weft.compiler.passes.editing import opened
 from weft.compiler.passes.inline import Unwrap
+from weft.compiler.rules.binding import Binding
 from weft.compiler.rules.explain import fused, require_fused, why_not
 from weft.compiler.rules.match import Matcher
 from weft.compiler.rules.property import check_rule
@@ -192,7 +193,9 @@ def test_what_commutes_is_found_though_its_axes_come_in_another_order(swapped: b
 def test_nothing_the_rule_reads_may_depend_on_what_it_replaces() -> None:
     @rule(x="[..]", y="[..]")
     def pair() -> object:
-        return (lambda x, y: (apply("exp", x), apply("exp", y))), (lambda x, y: (1.0 / apply("exp", -x), apply("exp", y)))
+        return (lambda x, y: (apply("exp", x), apply("exp", y))), (
+            lambda x, y: (1.0 / apply("exp", -x), apply("exp", y))
+        )
 
     b = Body(x=real(D))
     module = drawn(b.done("f", b.exp(b.exp(*b.given))))
@@ -309,14 +312,18 @@ BAD = {
     "sides of different types": lambda: rule(x="[.., D]")(
         lambda: ((lambda x: apply("sum", x, over=("D",))), (lambda x: apply("exp", x)))
     ),
-    "sides with different numbers of values": lambda: rule(x="[..]")(lambda: ((lambda x: apply("exp", x)), (lambda x: (x, x)))),
+    "sides with different numbers of values": lambda: rule(x="[..]")(
+        lambda: ((lambda x: apply("exp", x)), (lambda x: (x, x)))
+    ),
     "a left side without operation": lambda: rule(x="[..]")(lambda: ((lambda x: x), (lambda x: apply("exp", x)))),
     "a variable that is not found": lambda: rule(x="[..]", y="[..]")(
         lambda: ((lambda x, y: apply("exp", x)), (lambda x, y: apply("exp", x) + 0.0 * y))
     ),
     "a type that is none": lambda: rule(x="[a b]")(lambda: ((lambda x: x), (lambda x: x))),
     "an unknown operation": lambda: rule(x="[..]")(lambda: ((lambda x: apply("swish", x)), (lambda x: x))),
-    "operands that do not fit": lambda: rule(x="[..]")(lambda: ((lambda x: apply("sum", x, over=("Q",))), (lambda x: x))),
+    "operands that do not fit": lambda: rule(x="[..]")(
+        lambda: ((lambda x: apply("sum", x, over=("Q",))), (lambda x: x))
+    ),
     "dropout": lambda: rule(x="[..]")(lambda: ((lambda x: apply("dropout", x, name="d", rate=0.1)), (lambda x: x))),
 }
 
@@ -478,7 +485,9 @@ def tangles(draw: st.DrawFn) -> Function:
 PATTERNS = (
     rule(x="[D]", y="[D]", z="[D]")(lambda: ((lambda x, y, z: x * y + z), (lambda x, y, z: z + y * x))),
     rule(x="[D]", y="[D]")(lambda: ((lambda x, y: apply("exp", x) / y), (lambda x, y: 1.0 / (y / apply("exp", x))))),
-    rule(x="[D]", y="[D]", z="[D]")(lambda: ((lambda x, y, z: (x + y) * apply("exp", z)), (lambda x, y, z: (y + x) * z))),
+    rule(x="[D]", y="[D]", z="[D]")(
+        lambda: ((lambda x, y, z: (x + y) * apply("exp", z)), (lambda x, y, z: (y + x) * z))
+    ),
 )
 
 
@@ -490,16 +499,12 @@ def test_matching_agrees_with_an_independent_matcher(function: Function, pattern
     root = matcher.pattern[matcher.root]
     found = set()
     for node in graph.nodes():
-        for binding in matcher._value(matcher.root, node.values[0], modules_binding()) if node.op == root.op else ():
+        for binding in matcher._value(matcher.root, node.values[0], Binding()) if node.op == root.op else ():
             # VF2 maps different variables to different nodes, and never a variable to a node of the pattern's inside.
             bound = [v.node for v in binding.variables.values()]
             if len(set(bound)) == len(bound) and not set(bound) & set(binding.nodes.values()):
                 found.add(frozenset(binding.nodes.values()))
     assert found == oracle(graph, pattern.before.graph)
-
-
-def modules_binding() -> weft.compiler.rules.binding.Binding:
-    return weft.compiler.rules.binding.Binding()
 
 
 @given(tangles(), st.integers(0, 100))

@@ -29,7 +29,9 @@ FUTURE = {
     "a mean over time": ("E0501", "mean(x, T)", mix("x - mean(x, T)")),
     "a softmax over time": ("E0501", "softmax(x, T)", mix("x * softmax(x, T)")),
     "the best of all tokens": ("E0501", "argmax(x, T)", mix("x * argmax(x, T)")),
-    "softmax without a mask": ("E0502", "softmax(dot(x, keys, D), S)", mix(KEYS, "dot(softmax(dot(x, keys, D), S), keys, S)")),
+    "softmax without a mask": (
+        "E0502", "softmax(dot(x, keys, D), S)", mix(KEYS, "dot(softmax(dot(x, keys, D), S), keys, S)"),
+    ),
     "a mask that looks one ahead": (
         "E0502", "softmax(dot(x, keys, D), S where seen)",
         mix(KEYS, "seen = position(S) <= position(T) + 1", "dot(softmax(dot(x, keys, D), S where seen), keys, S)"),
@@ -55,7 +57,8 @@ FUTURE = {
     "the number of a slot": ("E0503", "index(T)", mix("x * index(T)")),
     "a shift of the history": ("E0503", "shift(keys, S, by = 1)", mix(KEYS, "x * sum(shift(keys, S, by = 1), S)")),
     "a mean over what was": (
-        "E0504", "mean(y, S)", mix(KEYS, "y = choose(position(S) <= position(T), dot(x, keys, D), 0)", "x * mean(y, S)"),
+        "E0504", "mean(y, S)",
+        mix(KEYS, "y = choose(position(S) <= position(T), dot(x, keys, D), 0)", "x * mean(y, S)"),
     ),
     "a delay inside a scan": (
         "E0506", "shift(x, T, by = 1)",

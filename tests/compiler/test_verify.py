@@ -49,14 +49,15 @@ BROKEN = {
     "a callee that is not there": ("callee=silu", "callee=gelu", "there is no function `gelu`"),
     "a call with too few operands": ("call(%x, %1, callee=rms_norm", "call(%x, callee=rms_norm", "1 operands for 2"),
     "a call with other sizes": (
-        "call(%x, callee=Linear.forward.2, instance=@k, site=k): [B, T, G:2, K:4]",
-        "call(%x, callee=Linear.forward.2, instance=@k, site=k): [B, T, G:4, K:2]", "result 0 is",
+        "instance=@k, site=k): [B, T, G:2, K:4]", "instance=@k, site=k): [B, T, G:4, K:2]", "result 0 is",
     ),
-    "an instance that is not there": ("instance=@mlp_norm", "instance=@mlp_nrm", "`blocks.0.mlp_nrm`, where there is no"),
+    "an instance that is not there": ("instance=@mlp_norm", "instance=@mlp_nrm", "`blocks.0.mlp_nrm`, where there"),
     "a way up beyond the root": ("instance=@norm,", "instance=@^norm,", "goes up beyond the root"),
     "all layers for one": ("instance=@norm,", "instance=@blocks,", "names all layers of a repeat"),
-    "a parameter that is not there": ("param(name=table): [V:11, D:8]", "param(name=tabel): [V:11, D:8]", "which is not there"),
-    "a parameter of another size": ("norm: RMSNorm {\n    param scale: [D:8]", "norm: RMSNorm {\n    param scale: [D:9]", "reads `scale`"),
+    "a parameter that is not there": ("param(name=table): [V:11", "param(name=tabel): [V:11", "which is not there"),
+    "a parameter of another size": (
+        "norm: RMSNorm {\n    param scale: [D:8]", "norm: RMSNorm {\n    param scale: [D:9]", "reads `scale`",
+    ),
     "a parameter without numbers": ("param table: [V:11, D:8]", "param table: [V, D:8]", "its sizes must be numbers"),
     "two calls at one site": ("instance=@up, site=up", "instance=@up, site=gate", "two calls share the site `gate`"),
     "layers of another number": ("blocks: layers (0 * 3)", "blocks: layers (0 * 4)", "should name the 3 layers"),
@@ -66,9 +67,9 @@ BROKEN = {
     "another number of sums": ("sums=0", "sums=1", "1 outputs for 1 carried values and 1 sums"),
     "an entry that is not there": ("entry=Quick.forward", "entry=Slow.forward", "the entry `Slow.forward` is not"),
     "an unknown form": ("form=full", "form=half", "`half` is not a form"),
-    "recursion": ("callee=silu, instance=none", "callee=GatedMLP.forward, instance=none", "result 0"),
+    "a callee of another type": ("callee=silu, instance=none", "callee=GatedMLP.forward, instance=none", "result 0"),
     "an ambient value of another form": (
-        "%5 = position(axis=<T>): int[T]", "%5 = ambient(name=positions): int[T]", "no ambient value `positions` in the form",
+        "%5 = position(axis=<T>): int[T]", "%5 = ambient(name=positions): int[T]", "no ambient value `positions`",
     ),
     "a state that nobody keeps": ("%1 = sigmoid(%x)", "%1 = state(name=s)", "`s` is not a state of the function"),
 }
@@ -85,10 +86,12 @@ def test_an_inconsistency_is_found(case: str) -> None:
 
 STEP = {
     "an unknown kind": ("= delay(", "= ring_of(", "is of kind `ring_of`"),
-    "an update of another size": ("<T:1>): [B, T:1, D:8]\n  state", "<T:2>): [B, T:2, D:8]\n  state", "before the step and"),
+    "an update of another size": (
+        "<T:1>): [B, T:1, D:8]\n  state", "<T:2>): [B, T:2, D:8]\n  state", "before the step and",
+    ),
     "an axis that is not there": ("axis=T, width", "axis=Q, width", "has no axis `Q`"),
     "a start that is no function": ("initial=0.0", "initial=nothing", "starts from `nothing`"),
-    "a state read as something else": ("state(name=before): [B, T:1, D:8]", "state(name=before): [B, T:1, D:9]", "it is read as"),
+    "a state read as something else": ("state(name=before): [B, T:1, D:8]", "state(name=before): [B]", "it is read as"),
 }
 
 

@@ -22,7 +22,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # loaded here, once
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small
-
 from weft.runtime import checkpoints
 from weft.runtime.corpus import open_corpus
 from weft.runtime.history import read_history
@@ -91,7 +90,8 @@ def outcome(folder: Path) -> dict[str, object]:
             digest.update(name.encode() + saved.tensors[group][name].numpy().tobytes())
     rows = [(r.step, r.tokens, r.loss, r.validation, r.rate, r.norm) for r in read_history(folder / "loss.csv")]
     left = sorted(p.name for p in folder.rglob("*.writing"))
-    return {"step": saved.step, "digest": digest.hexdigest(), "rows": rows, "left": left, "picture": (folder / "loss.png").is_file()}
+    picture = (folder / "loss.png").is_file()
+    return {"step": saved.step, "digest": digest.hexdigest(), "rows": rows, "left": left, "picture": picture}
 
 
 def main(folder: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
 from weft.lang.parser import parse
 from weft.lang.plans import RecipePlan
 from weft.lang.recipes import check_recipe
@@ -86,7 +85,7 @@ def recipe(text: str = RECIPE, **changes: str) -> RecipePlan:
 def write_texts(folder: Path, count: int = 8) -> None:
     """Texts with a little structure to learn."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = "the loom holds a warp and a weft and the weft runs over and under the warp".split()
+    words = ("the", "loom", "holds", "a", "warp", "and", "a", "weft", "over", "under", "the", "warp", "runs", "it")
     for i in range(count):
         lines = (" ".join(words[(i * k + j * j) % len(words)] for j in range(9)) for k in range(1, 30))
         (folder / f"{i}.txt").write_text("\n".join(lines))

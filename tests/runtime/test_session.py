@@ -130,6 +130,12 @@ class TestEveryModel:
             bench.check(logits[1:, place], tokens[1:, :short])
             bench.check(logits[:1], tokens[:1])
 
+    def test_onnx_runtime_has_nothing_to_complain_about(self, bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+        capfd.readouterr()
+        Session(bench.folder, threads=1).logits(bench.tokens())
+        captured = capfd.readouterr()
+        assert captured.err == captured.out == ""
+
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Bench:
@@ -170,13 +176,6 @@ def test_states_can_be_reordered_for_a_search(llama: Bench) -> None:
     np.testing.assert_allclose(logits, expected[[1, 0, 0]], rtol=1e-5, atol=1e-6)
 
 
-def test_onnx_runtime_has_nothing_to_complain_about(llama: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    session = Session(llama.folder)
-    session.logits(llama.tokens())
-    captured = capfd.readouterr()
-    assert captured.err == captured.out == ""
-
-
 def test_the_session_tells_what_it_runs(llama: Bench) -> None:
     assert llama.session.vocabulary == 31
     assert llama.session.context is None
@@ -202,6 +201,13 @@ def test_a_mask_shorter_than_the_past_is_refused(llama: Bench) -> None:
     _, states = llama.session.step([[1, 2, 3]], llama.session.start(1))
     with pytest.raises(WeftError, match="E0934"):
         llama.session.step([[1]], states, [[1, 1]])
+
+
+def test_a_model_that_takes_something_else_than_tokens_is_refused(tmp_path: Path) -> None:
+    text = "model Scale(D: dim = 4) {\n  forward(x: [B, D]) -> [B, D] { 2.0 * x }\n}\n"
+    module = weft.compile(load_source(Source("scale.llm", text)), "Scale")
+    with pytest.raises(WeftError, match="E0933"):
+        Session(to_onnx(module, {}, tmp_path / "out"))
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:

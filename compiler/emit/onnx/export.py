@@ -132,6 +132,9 @@ def _safetensors(file: Path) -> Callable[[str], Array]:
     import torch
     from safetensors import safe_open
 
+    if not file.is_file():
+        raise WeftError(errors.weight_does_not_fit(str(file), "there is no such file"))
+
     def read(path: str) -> Array:
         with safe_open(file, "pt") as tensors:
             if path not in tensors.keys():  # noqa: SIM118

@@ -113,7 +113,8 @@ class Writer:
             shape = (*(s.value for s in sizes[: len(missing)]), *tensor.wire.shape)
             if prod(shape) <= LITERAL_LIMIT:
                 return replace(tensor, groups=groups, wire=np.broadcast_to(tensor.wire, shape))
-        return replace(tensor, groups=groups, wire=self.emit("Expand", tensor.operand, self.sizes.shape(sizes)))
+        wire = self.emit("Expand", tensor.operand, self.sizes.shape(sizes))
+        return self._pinned(replace(tensor, groups=groups, wire=wire))
 
     def aligned(self, tensor: Tensor, groups: Groups) -> Tensor:
         """The value laid out so that it broadcasts against these dimensions (each in it wholly or not at all)."""
@@ -136,7 +137,20 @@ class Writer:
             return replace(tensor, groups=groups, wire=tensor.wire.reshape(shape))
         if [g for g in tensor.groups if g] == [g for g in groups if g]:
             return self._pad(tensor, groups)
-        return replace(tensor, groups=groups, wire=self.emit("Reshape", tensor.wire, self._shape(tensor, groups)))
+        shape = self._shape(tensor, groups)
+        result = replace(tensor, groups=groups, wire=self.emit("Reshape", tensor.wire, shape))
+        return result if isinstance(shape, np.ndarray) else self._pinned(result)
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        """The same value with the lengths that are numbers said again.
+
+        Shape inference cannot see through a computed shape, and for Attention it takes an unknown width for 0.
+        """
+        sizes = [tensor.size(g) for g in tensor.groups]
+        if all(s.is_constant for s in sizes) or not any(s.is_constant for s in sizes):
+            return tensor
+        known = np.array([s.value if s.is_constant else 0 for s in sizes], np.int64)
+        return replace(tensor, wire=self.emit("Reshape", tensor.wire, known))
 
     def _pad(self, tensor: Tensor, groups: Groups) -> Tensor:
         """Add and remove dimensions of length 1."""

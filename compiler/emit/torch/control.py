@@ -170,16 +170,16 @@ def _results(writer: Writer, node: Node, method: Method, expr: Expr) -> None:
     names = []
     for value, result in zip(node.values, made, strict=True):
         used = writer.uses.get(value, 0)
-        name = writer.scope.names.take(writer.graph[value].origin.name or _result_name(method, value)) if used else "_"
+        name = writer.scope.names.take(writer.spec_names.get(value) or _result_name(writer, method, value)) if used else "_"
         writer.values[value] = result if result.number is not None else result.with_text(name)
         names.append(name)
     writer.scope.line(f"{', '.join(names)} = {expr.text}", tuple(e.axes for e in made))
     writer.scope.shaped += [(n, e.axes) for n, e in zip(names, made, strict=True) if n != "_"]
 
 
-def _result_name(method: Method, value: Value) -> str:
+def _result_name(writer: Writer, method: Method, value: Value) -> str:
     name = method.function.outputs[value.index]
-    return name.removeprefix("penalty.") if name.startswith("penalty.") else "y"
+    return name.removeprefix("penalty.") if name.startswith("penalty.") else writer.default_name(value)
 
 
 # ------------------------------------------------------------------ layers
@@ -258,7 +258,7 @@ def _carried_variable(writer: Writer, node: Node, position: int, body: Function)
     own = expr.is_simple and "." not in expr.text and expr.number is None and ready == expr
     if own and writer.uses.get(value, 0) == 1 and value not in node.operands[node["carried"] :]:
         return expr.text
-    name = writer.scope.names.take(writer.graph[node.values[position]].origin.name or body.inputs[position][0], "x")
+    name = writer.scope.names.take(writer.spec_names.get(node.values[position]) or body.inputs[position][0], "x")
     writer.scope.line(f"{name} = {ready.text}", (ready.axes,))
     writer.scope.shaped.append((name, ready.axes))
     return name
@@ -293,7 +293,7 @@ def scan(writer: Writer, node: Node) -> None:
             inner.inputs[name] = _renamed(writer.assign(value) if not source.is_simple else source, writer.type(value), axis, type.axes)
             continue
         if not source.is_simple:
-            source = writer.real(writer.assign(value))
+            source = writer.real(writer.assign(value, name))
         variable = names.take(f"{name}_{axis.name.lower()}", "x_t")
         at = source.names.index(axis.name)
         taken.append(variable)
@@ -375,7 +375,7 @@ def _renamed(expr: Expr, type: TensorType, axis: Axis | None, axes: tuple[Axis, 
 
 
 def _yield_name(writer: Writer, node: Node, i: int, count: int) -> str:
-    name = writer.graph[node.values[i]].origin.name
+    name = writer.spec_names.get(node.values[i])
     return f"{name}s" if name and count == 1 else f"steps_{i}" if count > 1 else "steps"
 
 

@@ -6,6 +6,7 @@ import json
 
 from .emission import Emission
 from .method import Method
+from .text import Line, laid_out
 
 ROWS = 1024
 
@@ -25,8 +26,9 @@ def loss_lines(emission: Emission, hidden: Method | None, logits: Method | None)
     shown = ", ".join(f"{json.dumps(p)}: {p}_penalty" for p in penalties)
     typed = ", ".join(f"{s}: Tensor" for s in states)
     rows = ", ".join(f"{s}[None]" for s in states)
+    head = f"def loss(self, {arguments}, rows: int = {ROWS}) -> tuple[Tensor, dict[str, Tensor]]:"
     return [
-        f"    def loss(self, {arguments}, rows: int = {ROWS}) -> tuple[Tensor, dict[str, Tensor]]:",
+        *laid_out(Line(head, 1), head),
         '        """The mean cross-entropy in nats over all labels, by weight, and the penalties.',
         "",
         "        Scores are made for `rows` tokens at a time, and once more in the backward pass: never for all of them.",

@@ -237,8 +237,7 @@ def _split(writer: Writer, node: Node) -> None:
         text = f"{expr.text}.unbind({_dim(expr, name)})"
     names = []
     for part in parts:
-        wanted = writer.graph[part].origin.name if part is not None else ""
-        names.append(writer.scope.names.take(wanted or "part") if part is not None else "_")
+        names.append("_" if part is None else writer.scope.names.take(writer.spec_names.get(part) or "part"))
     writer.scope.line(f"{', '.join(names)} = {text}", (axes,))
     for part, variable in zip(parts, names, strict=True):
         if part is not None:

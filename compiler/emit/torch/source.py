@@ -14,7 +14,7 @@ from .noise import noise_lines, refuse_shared_noise
 from .places import instance_at
 from .signature import method_lines
 from .states import initial_states_lines
-from .text import Line, Precision, comment
+from .text import Line, Precision, laid_out
 
 
 def to_torch(module: Module) -> str:
@@ -119,9 +119,7 @@ def _file(emission: Emission, classes: list[Class], head: Head | None) -> str:
 
 
 def _shown(emission: Emission, lines: list[Line]) -> list[str]:
-    return [
-        f"{'    ' * line.indent}{emission.blanks.fill(line.text)}{comment(line)}" if line.text else "" for line in lines
-    ]
+    return [text for line in lines for text in (laid_out(line, emission.blanks.fill(line.text)) if line.text else [""])]
 
 
 def _opening(module: Module, body: str) -> str:

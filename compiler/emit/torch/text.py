@@ -191,3 +191,35 @@ def comment(line: Line) -> str:
     if not before and not after:
         return ""
     return f"  # {before} -> {after}" if before and after else f"  # {before}{after}"
+
+
+WIDEST = 120
+
+
+def laid_out(line: Line, text: str) -> list[str]:
+    """A line with its comment, over several lines if it is a `def` too long for one; `text` is the line filled in."""
+    pad, shapes = "    " * line.indent, comment(line)
+    whole = f"{pad}{text}{shapes}"
+    if len(whole) <= WIDEST or not text.startswith("def "):
+        return [whole if len(whole) <= WIDEST else f"{pad}{text}"]
+    head, rest = text.split("(", 1)
+    arguments, tail = rest.rsplit(") -> ", 1)
+    lines, row = [f"{pad}{head}("], f"{pad}    "
+    for argument in _arguments(arguments):
+        if len(row) + len(argument) + 1 > WIDEST:
+            lines.append(row.rstrip())
+            row = f"{pad}    "
+        row += f"{argument}, "
+    return [*lines, row.rstrip(), f"{pad}) -> {tail}{shapes}"]
+
+
+def _arguments(text: str) -> list[str]:
+    """The parameters of a signature; commas inside of brackets do not part them."""
+    found, depth = [""], 0
+    for c in text:
+        depth += (c == "[") - (c == "]")
+        if c == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += c
+    return [f.strip() for f in found]

@@ -18,7 +18,7 @@ from .method import AMBIENT_ORDER, Given, Method
 from .names import Names
 from .text import Expr, Level, Line, Precision, shape_of
 
-WIDTH = 96
+WIDTH = 92
 
 
 @dataclass(eq=False)
@@ -120,6 +120,7 @@ class Writer:
         self.uses = self.emission.liveness.uses(function)
         largest = max(function.output_types, key=lambda t: len(t.axes), default=TensorType(()))
         self.preferred: tuple[str, ...] = largest.names
+        self.spec_names = _spec_names(self.graph)
 
     # ------------------------------------------------------------ the body
 
@@ -161,7 +162,7 @@ class Writer:
     def settle(self, value: Value, expr: Expr) -> None:
         """Keep an expression: as it is where it is used once, under a name otherwise."""
         count = self.uses.get(value, 0)
-        named = bool(self.graph[value].origin.name) and not self.inline
+        named = value in self.spec_names and not self.inline
         self.values[value] = expr
         if count and not expr.is_simple and (count > 1 or (named and value not in self.graph.outputs)):
             self.assign(value)
@@ -171,7 +172,7 @@ class Writer:
         expr = self.values[value]
         if expr.is_simple:
             return expr
-        name = self.scope.names.take(self.graph[value].origin.name or wanted or self.default_name(value), "y")
+        name = self.scope.names.take(self.spec_names.get(value) or wanted or self.default_name(value), "y")
         self.scope.line(f"{name} = {expr.text}", (expr.axes,))
         self.values[value] = expr.with_text(name)
         if self.scope.indent == (1 if self.scope.method.is_free else 2):
@@ -181,11 +182,11 @@ class Writer:
     def default_name(self, value: Value) -> str:
         """A name for a value that the spec gives none: never one that the spec uses for another value here."""
         node = self.graph[value]
-        if node.op == "call" and node["instance"] is not None:
-            wanted = node["site"]
+        if node.op == "input" or (node.op == "call" and node["instance"] is not None):
+            wanted = node["name"] if node.op == "input" else node["site"]
         else:
             wanted = "mask" if self.type(value).dtype == "bool" else DEFAULT_NAMES.get(node.op, "y")
-        taken = {n.origin.name for n in self.graph.nodes()} | self.scope.names.taken
+        taken = {*self.spec_names.values(), *self.scope.names.taken}
         return next((n for n in (wanted, "y", "z", "u", "w") if n not in taken), wanted)
 
     def fit(self, render: Callable[[], Expr], operands: Sequence[Value], hints: Sequence[str] = ()) -> Expr:
@@ -197,7 +198,7 @@ class Writer:
                 break
             longest = max(waiting, key=lambda v: len(self.values[v].text))
             hint = hints[operands.index(longest)] if hints else ""
-            self.assign(longest, hint)
+            self.assign(longest, "" if hint in self.scope.names.taken else hint)
             expr = render()
         return expr
 
@@ -321,6 +322,17 @@ class Writer:
         if reference not in known:
             known[reference] = self.scope.names.take(reference.down[-1] if reference.down else "outer", "outer")
         return known[reference]
+
+
+def _spec_names(graph: Graph) -> dict[Value, str]:
+    """What the spec calls the values of a graph. Where a derivation made several nodes of one, the last has the name."""
+    found: dict[str, Value] = {}
+    for node in graph.nodes():
+        value = node.values[0]
+        if node.origin.name and node.op not in ("input", "param", "state", "ambient"):
+            if node.origin.name not in found or graph.users(value) or value in graph.outputs:
+                found[node.origin.name] = value
+    return {value: name for name, value in found.items()}
 
 
 DEFAULT_NAMES = {

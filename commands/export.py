@@ -1,0 +1,54 @@
+"""`weft export`: a run as files that others run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from .command import Command
+from .terminal import Terminal
+
+_NOT_YET = {
+    "hf": ("export `torch` or `onnx` instead",),
+    "peft": ("there are no adapters to export before `adapt` can be trained",),
+}
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
+    parser.add_argument("--to", choices=("onnx", "torch", *_NOT_YET), required=True, help="what to write")
+    parser.add_argument("--out", metavar="DIR", help="where to (default: a folder of that name in RUN)")
+
+
+def _run(arguments: Namespace, terminal: Terminal) -> int:
+    if arguments.to in _NOT_YET:
+        raise WeftError(errors.not_built_yet(f"`weft export --to {arguments.to}`", _NOT_YET[arguments.to]))
+
+    from .runs import Trained
+
+    trained = Trained.open(Path(arguments.run))
+    folder = Path(arguments.out) if arguments.out else trained.run.folder / arguments.to
+    write = trained.export_onnx if arguments.to == "onnx" else trained.export_torch
+    made = write(folder)
+    for path in sorted(p for p in made.iterdir() if p.is_file()):
+        terminal.write(f"{path}\n")
+    return 0
+
+
+COMMAND = Command(
+    "export",
+    "turn a finished run into an ONNX folder or PyTorch source",
+    """\
+examples:
+  weft export runs/first --to onnx
+  weft export runs/first --to torch --out mine
+
+onnx: model.onnx with weights beside it, tokenizer and manifest; names of inputs and outputs as Hugging Face has them.
+torch: model.py and decoder.py (readable, without Weft), weights.safetensors and tokenizer.json.
+prints the files it wrote. A folder that holds something else is not touched.
+exit codes: 0 written, 1 the run is not finished or cannot be exported, 2 the command was called wrongly""",
+    _arguments,
+    _run,
+)

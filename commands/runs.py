@@ -1,0 +1,105 @@
+"""What a finished run gives: its model, its weights, its tokenizer, and ways to run or export them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..compiler.context import longest_context
+from ..compiler.emit.onnx import to_onnx
+from ..compiler.emit.torch import to_torch
+from ..compiler.ir.module import Module
+from ..compiler.ir.text_parser import parse_module
+from ..compiler.passes.inference import drop_penalties
+from ..compiler.stream import rows, step
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.program import read
+from ..runtime import files
+from ..runtime.engines import Engine, OnnxCached, TorchCached, TorchFull
+from ..runtime.model import build, load_weights
+from ..runtime.run import Run
+from ..runtime.session import Session
+from ..runtime.tokenizer import Tokenizer
+
+ENGINES = ("torch", "torch-full", "onnx")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model of a run, with the weights of its last finished stage."""
+
+    run: Run
+    stage: str
+
+    @staticmethod
+    def open(folder: Path) -> Trained:
+        """Raises WeftError when the folder is not a run, or no stage of it is finished."""
+        run = Run(folder)
+        return Trained(run, run.finished_stage())
+
+    @cached_property
+    def module(self) -> Module:
+        """The model in full form, without what only training needs."""
+        if not self.run.module.is_file():
+            raise WeftError(errors.no_run(str(self.run.folder), self.run.module.name))
+        return drop_penalties(parse_module(read(self.run.module).text, str(self.run.module)))
+
+    @property
+    def weights(self) -> Path:
+        return self.run.weights(self.stage)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.run.load_tokenizer()
+
+    @cached_property
+    def context(self) -> int | None:
+        """The most tokens to run it with: what the recipe exports for, or what its table of positions holds."""
+        settings = [dict(e["settings"]) for e in self.run.open()["exports"] if e["target"] == "onnx"]
+        asked = [int(str(s["context"]).split()[0]) for s in settings if "context" in s]
+        longest = longest_context(self.module)
+        return min([*asked, *([longest] if longest else [])], default=None)
+
+    @property
+    def exported(self) -> Path:
+        """Where the ONNX export of a run lies when nobody says otherwise."""
+        return self.run.folder / "onnx"
+
+    def engine(self, name: str, device: str) -> Engine:
+        """One of ENGINES, ready to generate. Raises WeftError: E0933 when there is no ONNX export to run."""
+        if name == "onnx":
+            return OnnxCached(Session(self.exported))
+        if name == "torch" and self.module.stream:
+            model = self._loaded(step(self.module), "decoder.py")
+            return TorchCached(model, self.context, device)
+        return TorchFull(self._loaded(self.module, "model.py"), self.context, device)
+
+    def _loaded(self, module: Module, file: str) -> Any:
+        model = build(to_torch(module), module.name, self.run.stage(self.stage) / f"generate_{file}")
+        load_weights(model, self.weights)
+        return model
+
+    def export_onnx(self, folder: Path) -> Path:
+        """The run as an export folder for ONNX Runtime."""
+        module = step(self.module, rows=True) if self.module.stream else rows(self.module)
+        metadata = {} if self.context is None else {"context": self.context}
+        return to_onnx(module, self.weights, folder, tokenizer=self.run.tokenizer, metadata=metadata)
+
+    def export_torch(self, folder: Path) -> Path:
+        """The run as PyTorch source that needs nothing of Weft, with weights and tokenizer beside it."""
+        if folder.exists() and (not folder.is_dir() or any(p.name not in _TORCH for p in folder.iterdir())):
+            raise WeftError(errors.folder_in_use(str(folder)))
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write(folder / "model.py", to_torch(self.module))
+        if self.module.stream:
+            files.write(folder / "decoder.py", to_torch(step(self.module)))
+        shutil.copyfile(self.weights, folder / "weights.safetensors")
+        shutil.copyfile(self.run.tokenizer, folder / "tokenizer.json")
+        return folder
+
+
+_TORCH = ("model.py", "decoder.py", "weights.safetensors", "tokenizer.json", "__pycache__")

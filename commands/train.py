@@ -1,0 +1,124 @@
+"""`weft train`: train a model by a recipe, from where it stopped."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ..compiler.check import check
+from ..compiler.ir.module import Module
+from ..compiler.lower.model import compile_model
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from ..lang.plans import ExportPlan, RecipePlan
+from ..lang.program import Program, load
+from .arguments import whole
+from .command import Command
+from .devices import add_device, chosen_device
+from .specs import add_spec
+from .terminal import Terminal
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    add_spec(parser, model=False)
+    parser.add_argument("--recipe", metavar="R", help="which recipe, when the file has several")
+    parser.add_argument("--stage", metavar="S", help="only this stage (default: all, one after another)")
+    parser.add_argument("--out", metavar="RUN", help="the folder of the run (default: runs/ and the name of FILE)")
+    parser.add_argument(
+        "--steps", metavar="N", type=whole(1), help="stop after step N; the next call goes on from there"
+    )
+    parser.add_argument("--export", action="store_true", help="then write the ONNX export to RUN/onnx")
+    parser.add_argument(
+        "--prompt", metavar="TEXT", help="then let the model write on from TEXT (with ONNX, if exported)"
+    )
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=whole(1), default=128, help="how much it writes (default: 128)"
+    )
+    add_device(parser)
+
+
+def _run(arguments: Namespace, terminal: Terminal) -> int:
+    checked = check(load(arguments.file))
+    if checked.failed:
+        raise WeftError(*checked.diagnostics)
+    terminal.complain(*checked.diagnostics)
+    recipe = _recipe(checked.recipes, arguments)
+    module = _model(checked.program, recipe, arguments.file)
+
+    from ..runtime.progress import reporter
+    from ..runtime.run import Run, train_recipe
+    from ..runtime.support import check_exportable
+    from ..runtime.train import Options
+    from .generate import write_on
+    from .runs import Trained
+
+    if arguments.export:
+        asked = next((e for e in recipe.exports if e.target == "onnx"), ExportPlan("onnx", (), recipe.span))
+        check_exportable(recipe, asked)
+    folder = Path(arguments.out or Path("runs") / Path(arguments.file).stem)
+    results = train_recipe(
+        module,
+        recipe,
+        checked.program.main.source.text,
+        Path(arguments.file).parent,
+        Run(folder),
+        only=arguments.stage,
+        options=Options(chosen_device(arguments.device), arguments.steps),
+        reporter=reporter(terminal.err),
+    )
+    for name, result in results.items():
+        terminal.say(f"{name}: curve {folder / name / 'loss.png'}, numbers {folder / name / 'loss.csv'}")
+        if not result.finished:
+            terminal.say(f"{name}: stopped at step {result.step:,} of {result.steps:,}; the same command goes on")
+    if not all(result.finished for result in results.values()):
+        return 0
+    if arguments.export:
+        terminal.say(f"exported {Trained.open(folder).export_onnx(folder / 'onnx')}")
+    if arguments.prompt is not None:
+        engine = "onnx" if arguments.export else "torch"
+        write_on(folder, arguments.prompt, engine, arguments.max_tokens, terminal)
+    return 0
+
+
+def _recipe(recipes: dict[str, RecipePlan], arguments: Namespace) -> RecipePlan:
+    """The recipe that is named, or the only one."""
+    if not recipes:
+        raise WeftError(errors.nothing_there("recipe", arguments.file))
+    if arguments.recipe is None:
+        if len(recipes) > 1:
+            raise WeftError(errors.which_one("recipe", arguments.file, tuple(recipes)))
+        return next(iter(recipes.values()))
+    if arguments.recipe not in recipes:
+        raise WeftError(errors.no_such_item("recipe", arguments.recipe, arguments.file, tuple(recipes)))
+    return recipes[arguments.recipe]
+
+
+def _model(program: Program, recipe: RecipePlan, path: str) -> Module:
+    """The model of a recipe; one that names none is for the only model of its file."""
+    if recipe.model is not None:
+        return compile_model(program, ".".join(recipe.model))
+    if len(program.models) != 1:
+        raise WeftError(
+            errors.which_one("model", path, program.models) if program.models else errors.nothing_there("model", path)
+        )
+    return compile_model(program, program.models[0])
+
+
+COMMAND = Command(
+    "train",
+    "train a model by a recipe of its file; what was interrupted goes on where it stopped",
+    """\
+examples:
+  weft train model.llm --out runs/first
+  weft train model.llm --out runs/first --export --prompt 'def '
+  weft train model.llm --stage pretrain --steps 100
+
+shows loss, tokens per second and the time left. The run folder gets the spec, the tokenizer, and per stage: readable
+PyTorch source, checkpoints, loss.csv, loss.png and the final weights. Stopping at any moment and calling the same
+command again gives the same weights as a run that never stopped. Ctrl-C loses at most what came after the last
+checkpoint.
+exit codes: 0 trained (or stopped by --steps), 1 the spec, the data or the run folder is wrong, 2 wrong usage,
+130 interrupted""",
+    _arguments,
+    _run,
+)

@@ -1,0 +1,121 @@
+"""Rows that differ: penalties leave padding out, and values that know their position gain the axis of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from modules import B, Body, D, T, at, axis, collect, integer, real
+from streams import Bench, apart, compiled
+from weft.compiler.emit.reference import run
+from weft.compiler.ir.control import repeat
+from weft.compiler.ir.module import Instance, Layers, Module
+from weft.compiler.ir.verify import verify
+from weft.compiler.passes.inference import drop_penalties
+from weft.compiler.stream import rows, step
+
+MIXTURE = """
+use models.mistral: Mixtral
+model Demo = Mixtral with {
+  V = 13
+  D = 16
+  F = 12
+  H = 4
+  G = 2
+  layers = 2
+}
+"""
+
+
+def test_a_penalty_counts_real_tokens_only() -> None:
+    bench = Bench(compiled(MIXTURE))
+    form = rows(bench.module)
+    sequences = [bench.tokens(6), bench.tokens(3)]
+    packed = {
+        "positions": np.r_[0:6, 0:3][None], "segments": np.r_[[1] * 6, [2] * 3][None],
+    }
+    exact = run(form, bench.weights, {"tokens": np.concatenate(sequences)[None]}, packed).penalties["balance"]
+    tokens = np.stack([sequences[0], np.r_[bench.tokens(3), sequences[1]]])
+    padded = {
+        "positions": np.array([range(6), [7, 7, 7, 0, 1, 2]]), "segments": np.array([[1] * 6, [0, 0, 0, 1, 1, 1]]),
+    }
+    assert run(form, bench.weights, {"tokens": tokens}, padded).penalties["balance"] == pytest.approx(exact, rel=1e-11)
+    unmasked = run(bench.module, bench.weights, {"tokens": tokens}).penalties["balance"]
+    assert abs(unmasked - exact) > 1e-6
+
+
+def test_penalties_and_dropout_are_gone_from_a_step() -> None:
+    text = MIXTURE + """
+use models.gpt2: GPT2
+model Noisy = GPT2 with {
+  V = 13
+  N = 20
+  D = 16
+  H = 4
+  layers = 2
+  dropout = 0.5
+}
+"""
+    for name in ("Demo", "Noisy"):
+        module = compiled(text, name)
+        bare = drop_penalties(module)
+        verify(bare, "drop_penalties")
+        bench = Bench(module)
+        tokens = bench.tokens(2, 5)
+        assert apart(run(bare, bench.weights, {"tokens": tokens}).values[0], bench.full(tokens)) == 0
+        for form in (bare, step(module)):
+            assert not any(o.startswith("penalty.") for f in form.functions.values() for o in f.outputs)
+            assert not any(n.op == "dropout" for f in form.functions.values() for n in f.graph.nodes())
+    assert not any(f.definition.endswith("switch_balance") for f in drop_penalties(compiled(text)).functions.values())
+
+
+def carried_positions(forgets: bool) -> Module:
+    """Layers that carry a value [T, D] to which each adds the positions; in rows it gains the axis of the rows."""
+    b = Body(h=real(T, D))
+    body = b.add(b.given[0], b.mul(b.cast(b("position", axis=T), dtype="real"), 0.5))
+    bodies = [b.done("blocks.forward", body, block="blocks")]
+    if forgets:
+        b = Body(h=real(T, D))
+        bodies.append(b.done("blocks.forward.2", b.expand(2.0, axes=(T, D)), block="blocks"))
+    b = Body(x=real(B, T, D))
+    start = b.expand(1.0, axes=(T, D))
+    schedule = (0, 1, 0) if forgets else (0, 0)
+    names = tuple(f.name for f in bodies)
+    (h,) = repeat(b.graph, names, schedule, (start,), (real(T, D),), "blocks", at("blocks"), 1, 0)
+    entry = b.done("Demo.forward", b.add(b.given[0], h), block="Demo")
+    layers = Layers(tuple(Instance("blocks") for _ in bodies), schedule)
+    root = Instance("Demo", (), (("blocks", layers),))
+    return Module("Demo", collect(*bodies, entry), entry.name, root, ("T", "S"), "full", "B", "T")
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_layers_gain_the_axis_of_the_rows_all_together(forgets: bool) -> None:
+    module = carried_positions(forgets)
+    verify(module)
+    form = rows(module)
+    verify(form, "rows")
+    x = np.random.default_rng(0).normal(size=(2, 5, 8))
+    ambient = {
+        "positions": np.array([[0, 1, 2, 0, 1], [0, 0, 1, 2, 3]]),
+        "segments": np.array([[1, 1, 1, 2, 2], [0, 1, 1, 1, 1]]),
+    }
+    found = run(form, {}, {"x": x}, ambient).values[0]
+    for row, piece in ((0, slice(0, 3)), (0, slice(3, 5)), (1, slice(1, 5))):
+        alone = run(module, {}, {"x": x[row : row + 1, piece]}).values[0][0]
+        assert apart(found[row, piece], alone) < 1e-12
+
+
+def test_a_callee_that_uses_the_name_of_the_rows_for_something_else_gets_another_name() -> None:
+    other = axis("B", 3)
+    b = Body(q=integer(T))
+    spread = b.mul(b.cast(b.given[0], dtype="real"), b.cast(b("index", axis=other), dtype="real"))
+    inner = b.done("inner", b.sum(spread, over=("B",)))
+    b = Body(x=real(B, T, D))
+    weight = b.run(inner, b("position", axis=T), site="inner")
+    entry = b.done("Demo.forward", b.mul(b.given[0], weight), block="Demo")
+    module = Module("Demo", collect(inner, entry), entry.name, Instance("Demo"), ("T", "S"), "full", "B", "T")
+    form = rows(module)
+    verify(form, "rows")
+    x = np.ones((2, 3, 8))
+    positions = np.array([[0, 1, 2], [2, 1, 0]])
+    found = run(form, {}, {"x": x}, {"positions": positions, "segments": np.ones((2, 3), np.int64)}).values[0]
+    assert (found == 3 * positions[:, :, None]).all()

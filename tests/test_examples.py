@@ -1,0 +1,59 @@
+"""The examples and the models of the standard library: they check, they verify, and what is wrong in them is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weft.compiler.check import check
+from weft.compiler.shrink import shrink
+from weft.compiler.stream import state_plan, step
+from weft.lang.format import format_source
+from weft.lang.program import STDLIB, load, load_source, read
+from weft.lang.render import render
+from weft.lang.source import Source
+from weft.runtime.verify import verify
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+FILES = [*sorted(EXAMPLES.glob("*.llm")), *sorted(STDLIB.rglob("*.llm"))]
+MODELS = ["Llama3", "GPT2", "Mistral", "Mixtral", "Bert", "RWKV"]
+SPECS = [(path, name) for path in FILES for name in load(path).models if "_" not in name]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_shipped_spec_checks_without_a_finding(path: Path) -> None:
+    found = check(load(path)).diagnostics
+    assert not found, render(found, color=False)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_shipped_spec_is_in_the_one_style(path: Path) -> None:
+    source = read(path)
+    assert format_source(source) == source.text
+
+
+@pytest.mark.parametrize(("path", "name"), SPECS, ids=lambda v: v if isinstance(v, str) else "")
+def test_every_model_verifies(path: Path, name: str) -> None:
+    failed = [c for c in verify(shrink(load(path), name).module, compiled=name == "Latent") if not c.passed]
+    assert not failed, failed
+
+
+def test_the_standard_library_has_the_models_it_names() -> None:
+    assert set(MODELS) <= {name for _, name in SPECS}
+
+
+def test_latent_attention_remembers_its_latent_alone() -> None:
+    plan = state_plan(step(shrink(load(EXAMPLES / "new_attention.llm"), "Latent").module))
+    assert {entry.path.split(".")[-1] for entry in plan} == {"latent"}
+
+
+def test_latent_attention_that_looks_ahead_is_refused_at_the_softmax() -> None:
+    text = (EXAMPLES / "new_attention.llm").read_text()
+    ahead = text.replace("S where causal(position(T), position(S))", "S where position(S) <= position(T) + 1")
+    assert ahead != text
+    found = check(load_source(Source("ahead.llm", ahead))).diagnostics
+    assert [d.code for d in found] == ["E0502"]
+    assert found[0].primary is not None
+    assert found[0].primary.span.text.startswith("softmax(scores, S where") or "position(S)" in found[0].primary.span.text
+    assert found[0].primary.span.line == ahead[: ahead.index("softmax(scores")].count("\n") + 1
