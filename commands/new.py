@@ -29,12 +29,12 @@ use position: RoPE
 # A model has sizes (`dim`) and other parameters. Axes are named after sizes: `[B, T, D]` has the rows of the batch (B),
 # the tokens of a row (T) and D features. Names decide what meets what; there is nothing to reshape or to transpose.
 model NAME(V: dim = 2048, D: dim = 128, F: dim = 384, H: dim = 4, G: dim = 2, layers: int = 4) {
-  stream T as S                                    # tokens come one after another; S is what came before
+  stream T as S  # tokens come one after another; S is what came before
 
   embed  = Embedding(V, D)
   blocks = repeat layers {
     attn_norm = RMSNorm(D)
-    attn      = Attention(D, H, G, pos = RoPE(D / H))   # H heads share G keys; try `mask = window(width = 64)`
+    attn      = Attention(D, H, G, pos = RoPE(D / H))  # H heads share G keys; try `mask = window(width = 64)`
     mlp_norm  = RMSNorm(D)
     mlp       = GatedMLP(D, F)
     forward(x) {

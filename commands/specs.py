@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from ..compiler.ir.module import Module
-from ..compiler.lower.model import compile_model
+from ..compiler.compile import compile
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.program import Program, load
@@ -33,7 +33,7 @@ def read_modules(path: str, model: str | None) -> tuple[Module, ...]:
     names = program.models if model is None else (model,)
     if not names:
         raise WeftError(errors.nothing_there("model", path))
-    return tuple(compile_model(program, name) for name in names)
+    return tuple(compile(program, name) for name in names)
 
 
 def choose(program: Program, model: str | None) -> Module:
@@ -43,7 +43,7 @@ def choose(program: Program, model: str | None) -> Module:
         raise WeftError(errors.nothing_there("model", program.main.source.path))
     if len(names) > 1:
         raise WeftError(errors.which_one("model", program.main.source.path, names))
-    return compile_model(program, names[0])
+    return compile(program, names[0])
 
 
 def write_file(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..compiler.check import check
 from ..compiler.ir.module import Module
-from ..compiler.lower.model import compile_model
+from ..compiler.compile import compile
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.plans import ExportPlan, RecipePlan
@@ -96,12 +96,12 @@ def _recipe(recipes: dict[str, RecipePlan], arguments: Namespace) -> RecipePlan:
 def _model(program: Program, recipe: RecipePlan, path: str) -> Module:
     """The model of a recipe; one that names none is for the only model of its file."""
     if recipe.model is not None:
-        return compile_model(program, ".".join(recipe.model))
+        return compile(program, ".".join(recipe.model))
     if len(program.models) != 1:
         raise WeftError(
             errors.which_one("model", path, program.models) if program.models else errors.nothing_there("model", path)
         )
-    return compile_model(program, program.models[0])
+    return compile(program, program.models[0])
 
 
 COMMAND = Command(

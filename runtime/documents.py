@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,5 +101,9 @@ def _matched(pattern: str, folder: Path, span: Span | None) -> dict[str, Path]:
 
 def _stdlib() -> dict[str, Path]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    found = {p.relative_to(root): p for p in root.rglob("*.py")}
-    return {f"{STDLIB}/{r.as_posix()}": p for r, p in found.items() if _NOT_CODE.isdisjoint(r.parts) and p.is_file()}
+    found: dict[str, Path] = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [f for f in folders if f not in _NOT_CODE]
+        paths = (Path(folder, name) for name in names if name.endswith(".py"))
+        found |= {f"{STDLIB}/{path.relative_to(root).as_posix()}": path for path in paths}
+    return found

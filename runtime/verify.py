@@ -24,7 +24,9 @@ from ..compiler.emit.torch import to_torch
 from ..compiler.emit.weights import random_weights
 from ..compiler.ir.graph import Node
 from ..compiler.ir.module import Module
+from ..compiler.passes.contract import apply
 from ..compiler.passes.inference import drop_penalties
+from ..compiler.passes.pipeline import passes
 from ..compiler.stream import rows, step
 from ..compiler.tolerance import BFLOAT16, FLOAT32, Scale, Verdict, judge
 from ..lang.axes import TensorType
@@ -56,12 +58,13 @@ def verify(
     """All checks of a module in full form, one after another.
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
-    is less to wait for. The module should be small (see `compiler/shrink.py`): the
+    is less to wait for. The reference runs the module as it was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`): the
     reference runs in float64 NumPy.
     """
     plain = drop_penalties(module)
+    optimised = apply(plain, passes())
     with tempfile.TemporaryDirectory() as folder:
-        back_ends = _BackEnds(plain, Path(folder), compiled, bfloat16)
+        back_ends = _BackEnds(optimised, Path(folder), compiled, bfloat16)
         for label, scale in WEIGHTS[:weight_sets]:
             yield from _Verification(plain, back_ends, label, random_weights(plain, seed, scale), seed).checks()
 

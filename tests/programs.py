@@ -155,7 +155,8 @@ class Writer:
         table = self.fresh("p")
         self.members += [f"  dim {rows} = 3", f"  param {table}: [{rows}, {axis}] = normal(std = 0.5)"]
         if self.timed:
-            self.let(f"take({table}, position(T) % 3, {rows})", (axis,))
+            # A value of `x` comes first: the axes of a sum stand in the order in which they are first seen.
+            self.let(f"0.3 * sin(mean(x, D)) + take({table}, position(T) % 3, {rows})", (axis,))
 
     def index(self) -> None:
         axis = str(self.one(n for n in self.sizes if n not in ("V", "T")))

@@ -20,7 +20,7 @@ from .expressions import Evaluator
 from .instances import instantiate, typed
 from .results import TWICE, conform, declared_type
 from .scope import Scope, declared_once
-from .signature import Binding, Mismatch, bind
+from .signature import Binding, Mismatch, bind, introduced_names
 from .values import Component, FnValue, Pack, Placed, PlacedLayers, Tensor, canonical, describe
 
 Given = tuple[str | None, Any, Span]
@@ -194,7 +194,7 @@ class Elaborator:
             else:
                 shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
                 raise WeftError(errors.wrong_call(shown, span))
-        binding, local = self._bind(parameters, tensors, owner, owner.label if owner else label, scope, span)
+        binding, local = self._bind(declaration, parameters, tensors, owner, owner.label if owner else label, scope, span)
         tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
         try:
             made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
@@ -235,7 +235,7 @@ class Elaborator:
             if len(parameters) != len(tensors):
                 message = f"`{placed.label}` takes {len(parameters)} arguments, {len(tensors)} are given"
                 raise WeftError(errors.wrong_call(message, span))
-            binding, local = self._bind(parameters, tensors, placed, placed.label, placed.scope, span)
+            binding, local = self._bind(method, parameters, tensors, placed, placed.label, placed.scope, span)
             definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
             try:
                 one = self._specialise(
@@ -287,7 +287,8 @@ class Elaborator:
     # ------------------------------------------------------------ types across a call
 
     def _bind(
-        self, parameters: list[tree.Parameter], tensors: list[Tensor], owner: Placed | None, label: str, scope: Scope, span: Span
+        self, declaration: tree.Fn | tree.Method, parameters: list[tree.Parameter], tensors: list[Tensor],
+        owner: Placed | None, label: str, scope: Scope, span: Span,
     ) -> tuple[Binding, tuple[TensorType, ...]]:
         fixed: dict[str, Axis] = {}
         packs: dict[str, tuple[Axis, ...]] = {}
@@ -303,7 +304,8 @@ class Elaborator:
         stacked = tuple(a.name for a in owner.stack) if owner else ()
         types = tuple(_declared(p) for p in parameters)
         try:
-            return bind(types, tuple(p.name for p in parameters), tuple(t.type for t in tensors), fixed, packs, stacked)
+            names, given_types = tuple(p.name for p in parameters), tuple(t.type for t in tensors)
+            return bind(types, names, given_types, fixed, packs, stacked, introduced_names(declaration.body))
         except Mismatch as error:
             if self.symbolic and error.wanted is not None:
                 raise Undecided from error

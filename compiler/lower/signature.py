@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ...lang import tree
 from ...lang.axes import Axis, TensorType
+from ...lang.walk import walk
 
 
 class Mismatch(ValueError):
@@ -37,6 +38,12 @@ def axis_names(type: tree.TensorTypeExpression) -> list[str]:
     return [a.id for a in type.axes if isinstance(a, tree.Name)]
 
 
+def introduced_names(body: tree.Body) -> frozenset[str]:
+    """The names a body may give to new axes: the right sides of `T -> S`."""
+    targets = [n.target for n in walk(body) if isinstance(n, tree.AxisMap)]
+    return frozenset(n.id for n in walk(*targets) if isinstance(n, tree.Name))
+
+
 def bind(
     declared: tuple[tree.TensorTypeExpression | None, ...],
     names: tuple[str, ...],
@@ -44,14 +51,15 @@ def bind(
     fixed: Mapping[str, Axis],
     packs: Mapping[str, tuple[Axis, ...]],
     stacked: tuple[str, ...],
+    introduced: frozenset[str] = frozenset(),
 ) -> tuple[Binding, tuple[TensorType, ...]]:
     """Match argument types with a signature; returns the binding and the types in local names.
 
     `fixed` are axes the block knows already, `packs` its `dims`; `stacked` are axes of a `stack` around the block,
-    which keep their name everywhere. Raises Mismatch.
+    which keep their name everywhere; `introduced` are names that the body gives to new axes. Raises Mismatch.
     """
     binding = Binding(dict(fixed))
-    reserved = set(fixed) | {a.name for axes in packs.values() for a in axes}
+    reserved = set(fixed) | {a.name for axes in packs.values() for a in axes} | introduced
     for type in declared:
         if type is not None:
             reserved |= set(axis_names(type))

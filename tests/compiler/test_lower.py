@@ -236,12 +236,12 @@ def test_an_instance_given_to_a_slot_stays_where_it_is() -> None:
     assert list(parameters(compiled(text))) == ["shared.weight", "own.inner.weight"]
 
 
-def test_weights_that_nothing_uses_are_not_allocated() -> None:
+def test_weights_that_no_method_reads_are_not_allocated() -> None:
     text = """
         use nn: Linear
         model M(D: dim = 4, plain = true) {
           one   = Linear(D, D)
-          other = Linear(D, D)
+          other = Linear(D, D, bias = true)
           forward(x: [B, D]) -> [B, D] { if plain { one(x) } else { other(x) } }
         }
         """

@@ -18,11 +18,11 @@ TEXTS = [
     "über den Kettfäden läuft der Schuss 🧵 " * 20,
     "for i in range(10):\n    print(i)\n" * 20,
 ]
-TOKENIZER = Tokenizer.train(TEXTS, 330)
+TOKENIZER = Tokenizer.train(TEXTS, 310)
 
 
 def test_the_vocabulary_has_the_size_that_was_asked_for_and_an_end() -> None:
-    assert TOKENIZER.size == 330
+    assert TOKENIZER.size == 310
     assert TOKENIZER.decode([TOKENIZER.end]) == END
 
 
@@ -38,23 +38,23 @@ def test_a_text_cannot_say_that_it_ends() -> None:
     assert TOKENIZER.end not in TOKENIZER.encode_all([END])[0]
 
 
-@given(st.lists(st.integers(0, 329), max_size=40))
+@given(st.lists(st.integers(0, 309), max_size=40))
 def test_text_as_it_comes_is_the_text_at_once(ids: list[int]) -> None:
     stream = TextStream(TOKENIZER)
     assert "".join(stream.push(i) for i in ids) + stream.finish() == TOKENIZER.decode(ids)
 
 
 def test_half_a_character_is_not_shown() -> None:
-    ids = TOKENIZER.encode("🧶")
-    assert len(ids) == 4, "its bytes were never seen together"
+    ids = TOKENIZER.encode("漢")
+    assert len(ids) == 3, "its bytes were never seen together"
     stream = TextStream(TOKENIZER)
-    assert [stream.push(i) for i in ids] == ["", "", "", "🧶"]
+    assert [stream.push(i) for i in ids] == ["", "", "漢"]
     stream.push(ids[0])
     assert stream.finish() == "\ufffd"
 
 
 def test_training_is_the_same_in_every_process(tmp_path: Path) -> None:
-    script = f"from weft.runtime.tokenizer import Tokenizer; print(Tokenizer.train({TEXTS!r}, 330).text)"
+    script = f"from weft.runtime.tokenizer import Tokenizer; print(Tokenizer.train({TEXTS!r}, 310).text)"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert hashlib.sha256(other.stdout.strip()).digest() == hashlib.sha256(TOKENIZER.text.strip().encode()).digest()
 

@@ -133,8 +133,8 @@ class Writer:
         if tensor.groups == groups:
             return tensor
         if isinstance(tensor.wire, np.ndarray):
-            shape = [tensor.size(g).value for g in groups]
-            return replace(tensor, groups=groups, wire=tensor.wire.reshape(shape))
+            lengths = [tensor.size(g).value for g in groups]
+            return replace(tensor, groups=groups, wire=tensor.wire.reshape(lengths))
         if [g for g in tensor.groups if g] == [g for g in groups if g]:
             return self._pad(tensor, groups)
         shape = self._shape(tensor, groups)

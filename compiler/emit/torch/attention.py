@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ....lang.axes import Axis
 from ...ir.graph import Value
 from . import layout
 from .masks import Parts, parts
-from .text import Expr, Level, Precision
+from .text import Expr, Level
 from .writer import Writer
 
 
@@ -51,9 +52,8 @@ def attend(writer: Writer) -> tuple[Expr, ...] | None:
 
 
 def _is_default(scale: float, axis: Axis) -> bool:
-    from .composites import is_default_scale
-
-    return axis.size.is_constant and is_default_scale(scale, axis.size.value)
+    """Whether the kernel would scale by this number anyway."""
+    return axis.size.is_constant and math.isclose(scale, 1 / math.sqrt(axis.size.value), rel_tol=1e-12)
 
 
 def _mask(writer: Writer, found: Parts, q: Expr) -> list[str]:
@@ -102,8 +102,6 @@ def _variable(writer: Writer, expr: Expr, wanted: str) -> str:
 
 def _evaluated(writer: Writer, value: Value) -> Expr:
     """A value of the body that is computed beside the kernel: write what it needs."""
-    from .primitives import emit
-
     wanted, waiting = set[int](), [value.node]
     while waiting:
         here = waiting.pop()
@@ -112,5 +110,5 @@ def _evaluated(writer: Writer, value: Value) -> Expr:
             waiting += [v.node for v in writer.graph[here].operands]
     for node in writer.graph.nodes():
         if node.id in wanted and node.values[0] not in writer.values and node.op != "input":
-            emit(writer, node)
+            writer.emission.emit(writer, node)
     return writer.values[value]

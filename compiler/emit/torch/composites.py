@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 from ...ir.graph import Node
@@ -102,7 +101,3 @@ CLAIMS: Mapping[str, Callable[[Writer, Node, Function], Expr | None]] = {
     "weft.objectives.log_softmax": _log_softmax,
 }
 
-
-def is_default_scale(scale: float, length: int) -> bool:
-    """Whether attention would scale by this number anyway."""
-    return math.isclose(scale, 1 / math.sqrt(length), rel_tol=1e-12)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from ...ir.graph import Node
 from ...ir.instances import find
 from ...ir.module import Function, Instance, Layers, Module, Path
 from .liveness import Liveness
@@ -12,15 +14,25 @@ from .names import MODULE_ATTRIBUTES, RESERVED, Names, identifier
 from .places import Places, places
 from .text import Blanks, Expr, Precision
 
+if TYPE_CHECKING:
+    from .writer import Writer
+
 # Methods of the root that the emitter adds itself.
 ROOT_METHODS = ("hidden", "logits", "loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
 
 
-class Emission:
-    """State of one emission; everything in it is ordered, so the same module gives the same text."""
+Write = Callable[["Emission", Function, tuple[Given, ...]], Method]
+Emit = Callable[["Writer", Node], None]
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+
+class Emission:
+    """State of one emission; everything in it is ordered, so the same module gives the same text.
+
+    `write` writes a function, `emit` one node of it (they are handed in, because both come back here for what they call).
+    """
+
+    def __init__(self, module: Module, write: Write, emit: Emit) -> None:
+        self.module, self.write, self.emit = module, write, emit
         self.blanks = Blanks()
         self.places: Places = places(module)
         self.liveness = Liveness(module)
@@ -49,11 +61,9 @@ class Emission:
 
     def method(self, function: Function, given: Sequence[Given]) -> Method:
         """What is written for a function that is called with such arguments; written now if it is new."""
-        from .writer import write
-
         key = (function.name, tuple((g.number, type(g.number)) if isinstance(g, Expr) else g for g in given))
         if key not in self._written:
-            made = write(self, function, tuple(given))
+            made = self.write(self, function, tuple(given))
             self._written[key] = self._named_free(made) if made.is_free else self._named_method(made)
         return self._written[key]
 

@@ -9,8 +9,8 @@ from ...ir.control import call
 from ...ir.graph import Graph, Node, Value
 from ...ir.module import Function, Module, Reference
 from ...ir.needs import callees
-from ...ir.primitive import Streaming
 from ...ir.ops import OPS
+from ...ir.primitive import Streaming
 
 
 @dataclass(frozen=True)

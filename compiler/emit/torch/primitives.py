@@ -11,10 +11,12 @@ from ....lang.diagnostics import WeftError
 from ...ir.graph import Node, Value
 from ...ir.ops import ELEMENTWISE_NAMES
 from . import layout
-from .control import call, repeat, scan
+from .calls import call
 from .dot import dot
 from .elementwise import cast, elementwise
+from .loops import repeat
 from .noise import dropout
+from .scans import scan
 from .text import Expr, Level, Precision, literal
 from .writer import Writer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....lang import errors
 from ....lang.diagnostics import WeftError
 from ...ir.module import Function, Module, State
-from .control import site_of
+from .calls import site_of
 
 
 def initial_states_lines(module: Module, parameter: str | None) -> list[str]:

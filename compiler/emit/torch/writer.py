@@ -1,8 +1,7 @@
-"""Writes the body of one function: every value becomes an expression, and a statement where it needs a name."""
+"""Writes one graph: every value becomes an expression, and a statement where it needs a name."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,7 @@ from ...ir.graph import Graph, Value
 from ...ir.module import Function, Reference
 from . import layout
 from .emission import Emission
-from .method import AMBIENT_ORDER, Given, Method
+from .method import AMBIENT_ORDER, Method
 from .names import Names
 from .text import Expr, Level, Line, Precision, shape_of
 
@@ -36,78 +35,6 @@ class Scope:
         self.method.lines.append(Line(text, self.indent, tuple(shape_of(s) for s in shapes)))
 
 
-def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> Method:
-    """The source of a function for arguments of which `given` is known. Raises WeftError where PyTorch cannot say it."""
-    from .composites import whole
-
-    method = Method(function)
-    scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
-    scope.names.reserve("states", "path")
-    is_entry = function.name == emission.module.entry
-    live = emission.liveness.inputs(function)
-    values: dict[str, Expr] = {}
-    parameters = []
-    kept = []
-    for i, ((name, type), known) in enumerate(zip(function.inputs, given, strict=True)):
-        if isinstance(known, str):
-            scope.structure = known
-        elif isinstance(known, Expr):
-            values[name] = known
-        elif i in live:
-            variable = scope.names.take(name, "x")
-            values[name] = Expr(variable, Level.ATOM, type.axes, known)
-            scope.shaped.append((variable, type.axes))
-            parameters.append((variable, shape_of(type.axes)))
-            kept.append(i)
-    method.parameters, method.kept = tuple(parameters), tuple(kept)
-    if is_entry:
-        reserved = Writer(scope, function, values)
-        for name in AMBIENTS[emission.module.form]:
-            reserved.ambient(name)
-        method.stateful = emission.is_step
-        if emission.is_step:
-            scope.line("states = dict(states)")
-    writer = Writer(scope, function, values)
-    results = whole(writer) or writer.run()
-    writer.write_states()
-    method.results = tuple(writer.returned(v, e) for v, e in zip(function.graph.outputs, results, strict=True))
-    _shorten(writer, method)
-    scope.line(f"return {', '.join(_returned(emission, method, is_entry))}")
-    return method
-
-
-def _shorten(writer: Writer, method: Method) -> None:
-    """Several results that are too long for one line get names."""
-    while len(method.results) > 1 and sum(len(e.text) + 2 for e in method.results) > WIDTH:
-        longest = max(range(len(method.results)), key=lambda i: len(method.results[i].text))
-        expr = method.results[longest]
-        output = writer.function.outputs[longest]
-        name = writer.scope.names.take(output.removeprefix("penalty.") if output.startswith("penalty.") else "y")
-        writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
-        method.results = (*method.results[:longest], expr.with_text(name), *method.results[longest + 1 :])
-
-
-def _returned(emission: Emission, method: Method, is_entry: bool) -> list[str]:
-    """What stands behind `return`: the entry gives its penalties by name, and the states."""
-    found = [e.text for e in method.results]
-    if not is_entry:
-        return found
-    outputs = method.function.outputs
-    penalties = {n.removeprefix("penalty."): t for n, t in zip(outputs, found, strict=True) if n.startswith("penalty.")}
-    values = found[: len(found) - len(penalties)]
-    if penalties:
-        values.append(f"{{{', '.join(f'{json.dumps(n)}: {t}' for n, t in penalties.items())}}}")
-    return [*values, "states"] if emission.is_step else values
-
-
-AMBIENTS = {
-    "full": (),
-    "step": ("past",),
-    "full+rows": ("positions", "segments"),
-    "step+rows": ("positions", "valid", "history_positions", "history_valid"),
-}
-
-
 class Writer:
     """Writes one graph. `inline` bodies (of small functions and scans) take over names only where they need some."""
 
@@ -126,14 +53,12 @@ class Writer:
 
     def run(self) -> tuple[Expr, ...]:
         """Write every live node; the expressions of the outputs."""
-        from .primitives import emit
-
         for node in self.graph.nodes():
             if node.op == "input":
                 if node["name"] in self.inputs:
                     self.values[node.values[0]] = self.inputs[node["name"]]
             elif any(v in self.uses for v in node.values):
-                emit(self, node)
+                self.emission.emit(self, node)
         return tuple(self.values[v] for v in self.graph.outputs)
 
     def write_states(self) -> None:
@@ -221,7 +146,7 @@ class Writer:
         sizes = ", ".join(map(self.size, type.axes)) if type.axes else "()"
         dtype = {"real": "", "int": ", dtype=torch.int64", "bool": ", dtype=torch.bool"}[type.dtype]
         end = f"{dtype}{self.on_device()})"
-        if number in (0, 1) and not isinstance(number, bool) or type.dtype == "bool":
+        if (number in (0, 1) and not isinstance(number, bool)) or type.dtype == "bool":
             text = f"torch.{'ones' if number else 'zeros'}({sizes}{end}"
         else:
             shape = f"({sizes},)" if len(type.axes) == 1 else f"({sizes})" if type.axes else "()"
