@@ -14,7 +14,8 @@ from rich.console import Console
 from . import __version__
 from .commands.command import Command
 from .commands.terminal import Terminal
-from .lang.diagnostics import WeftError
+from .lang import errors
+from .lang.diagnostics import Diagnostic, WeftError
 from .lang.nearest import nearest
 from .lang.render import to_json
 
@@ -59,17 +60,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words, terminal)
     except WeftError as error:
-        if "--json" in words:
-            terminal.json({"diagnostics": [to_json(d) for d in error.diagnostics]})
-        else:
-            terminal.complain(*error.diagnostics)
-        return 1
+        return _complain(error.diagnostics, "--json" in words, terminal)
     except KeyboardInterrupt:
         terminal.say("interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `weft show .. | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        refused = errors.system_refused(str(error.filename or ""), error.strerror or str(error))
+        return _complain((refused,), "--json" in words, terminal)
+
+
+def _complain(diagnostics: Sequence[Diagnostic], as_json: bool, terminal: Terminal) -> int:
+    if as_json:
+        terminal.json({"diagnostics": [to_json(d) for d in diagnostics]})
+    else:
+        terminal.complain(*diagnostics)
+    return 1
 
 
 def _console(stream: TextIO) -> Console:

@@ -14,7 +14,7 @@ from ..lang.plans import ExportPlan, RecipePlan
 from ..lang.program import Program, load
 from .arguments import whole
 from .command import Command
-from .devices import add_device, chosen_device
+from .devices import add_device, check_memory, chosen_device
 from .specs import add_spec
 from .terminal import Terminal
 
@@ -55,6 +55,8 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.export:
         asked = next((e for e in recipe.exports if e.target == "onnx"), ExportPlan("onnx", (), recipe.span))
         check_exportable(recipe, asked)
+    device = chosen_device(arguments.device)
+    check_memory(module, device)
     folder = Path(arguments.out or Path("runs") / Path(arguments.file).stem)
     results = train_recipe(
         module,
@@ -63,7 +65,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         Path(arguments.file).parent,
         Run(folder),
         only=arguments.stage,
-        options=Options(chosen_device(arguments.device), arguments.steps),
+        options=Options(device, arguments.steps),
         reporter=reporter(terminal.err),
     )
     for name, result in results.items():

@@ -1009,6 +1009,27 @@ def bad_spec_name(name: str, reason: str) -> Diagnostic:
     return finding(f"`{shorten(name)}` cannot be the name of a model: {reason}", help=("names are made of letters, digits and `_`: `weft new tiny`",))
 
 
+@code("E0906", "device that is not there")
+def no_device(name: str) -> Diagnostic:
+    return finding(f"this machine has no device `{name}` that PyTorch can use", help=("leave `--device` out",))
+
+
+@code("E0907", "too little memory")
+def too_little_memory(model: str, needed: str, there: str) -> Diagnostic:
+    """`needed` and `there` are sizes in words."""
+    return finding(
+        f"training `{model}` needs at least {needed}; this device has {there}",
+        notes=("counted: float32 weights, gradients and both moments of the optimizer",),
+        help=("make the model smaller; `weft plan` says what it needs",),
+    )
+
+
+@code("E0908", "refused by the system")
+def system_refused(path: str, reason: str) -> Diagnostic:
+    where = f"`{path}`" if path else "a file"
+    return finding(f"the system refused to work with {where}: {reason}", help=("check the path, its permissions and the space left",))
+
+
 # ------------------------------------------------------------------ E093x: export and ONNX sessions
 
 

@@ -157,7 +157,12 @@ def test_a_place_that_cannot_be_written_is_a_diagnostic(tmp_path: Path, capsys: 
 
 
 def test_with_json_the_diagnostics_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (("check", tmp_path / "none.llm"), ("plan", QUICK, "Quik"), ("generate", tmp_path), ("explain", "E9999")):
+    for words in (
+        ("check", tmp_path / "none.llm"),
+        ("plan", QUICK, "Quik"),
+        ("generate", tmp_path),
+        ("explain", "E9999"),
+    ):
         assert weft(*words, "--json") == 1
         captured = capsys.readouterr()
         assert captured.err == ""
@@ -243,7 +248,9 @@ def test_new_never_replaces_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "mine.llm").read_text() == "# mine\n"
 
 
-@pytest.mark.parametrize("name", ["my model", "9lives", "class", "repeat", "model", "linear", "Attention", "ｘ", "__x", "../.."])
+@pytest.mark.parametrize(
+    "name", ["my model", "9lives", "class", "repeat", "model", "linear", "Attention", "ｘ", "__x", "../.."]
+)
 def test_new_refuses_what_cannot_be_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert weft("new", name) == 1
