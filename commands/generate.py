@@ -29,7 +29,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=_ENGINES,
-        help="torch: PyTorch with the derived cache (the default for a run); torch-full: PyTorch over the whole text for "
+        help="torch: PyTorch with the derived cache (the default for a run); torch-full: PyTorch over all text for "
         "every token; onnx: ONNX Runtime with the derived cache, after `weft export` (the default for an export)",
     )
     parser.add_argument("--max-tokens", metavar="N", type=whole(1), help="tokens to write (default: 256, or what fits)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from ..compiler.ir.module import Module
 from ..compiler.compile import compile
+from ..compiler.ir.module import Module
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.program import Program, load

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..compiler.check import check
-from ..compiler.ir.module import Module
 from ..compiler.compile import compile
+from ..compiler.ir.module import Module
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.plans import ExportPlan, RecipePlan

@@ -66,7 +66,7 @@ def load(path: str | Path) -> Program:
 
 def load_source(source: Source, folder: Path | None = None) -> Program:
     """Load a text that is in memory; `use` looks in `folder` (when given) and in the standard library."""
-    loader = _Loader()
+    loader = _Loader(folder or Path())
     path = Path(source.path)
     inside = folder is not None and folder.resolve().is_relative_to(STDLIB)
     main = loader.load(source, folder, _stdlib_name(path.resolve()) if inside else path.stem)
@@ -88,7 +88,8 @@ def _stdlib_name(path: Path) -> str:
 
 
 class _Loader:
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self.root = root  # the folder of the main file
         self.units: dict[str, Unit] = {}
         self.diagnostics: list[Diagnostic] = []
         self._imports: dict[tuple[str, str], Span] = {}
@@ -110,6 +111,11 @@ class _Loader:
             if isinstance(item, tree.Use):
                 self._use(unit, item, folder)
         return unit
+
+    def _local_name(self, path: Path) -> str:
+        """The full name of a file below the main one; `weft.` is kept for the standard library."""
+        parts = path.relative_to(self.root).with_suffix("").parts
+        return ".".join(("here", *parts) if parts[0] in ("weft", "here") else parts)
 
     def _use(self, unit: Unit, use: tree.Use, folder: Path | None) -> None:
         target = self._resolve(use, folder)
@@ -142,7 +148,7 @@ class _Loader:
             self.diagnostics.append(errors.no_such_module(".".join(use.path), known, path_span(use)))
             return None
         path = beside if here and beside is not None else standard
-        prefix = ".".join(use.path) if here else _stdlib_name(standard)
+        prefix = self._local_name(path) if here else _stdlib_name(standard)
         if prefix in self.units:
             return self.units[prefix]
         return self.load(read(path), path.parent if here else STDLIB, prefix)

@@ -188,12 +188,13 @@ class _Function:
             self._instance(node, callee, reference.resolve(self.body.path), shown)
         elif shown or node.types[0].axes:
             name = callee.definition.rsplit(".", 1)[-1] or callee.name
-            statics = ((k, _short(v)) for k, v in callee.statics)
+            statics = tuple((k, _short(v)) for k, v in callee.statics)
             states = state_facts(self.reader.below((*self.body.site, node["site"])))
             item = Item(
                 self._key(node["site"]),
                 Kind.FUNCTION,
                 name,
+                "" if shown else ", ".join(f"{k} = {v}" for k, v in statics),
                 facts=(("function", callee.definition or callee.name), *statics, *types(callee), *states),
                 used=node.origin.first_span(),
                 defined=callee.origin.first_span(),

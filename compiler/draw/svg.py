@@ -124,7 +124,7 @@ def _leaf(box: Box) -> Iterator[str]:
         )
     if item.remembers:
         cylinder = "a6 2.5 0 0 1 12 0 v9 a6 2.5 0 0 1 -12 0 z m0 0 a6 2.5 0 0 0 12 0"
-        yield f'<path class="memory" d="M{_n(w - 12)} -3 {cylinder}"/>'
+        yield f'<path class="memory" d="M{_n(w - 8)} -4 {cylinder}"/>'
     top = h / 2 + 4 + (3 if item.kind is Kind.STATE else 0) - (7 if item.count else 0)
     note = f'<tspan class="note" dx="6">{_text(item.note)}</tspan>' if item.note else ""
     name = "" if item.kind in (Kind.OPERATION, Kind.PENALTY) else ' class="name"'

@@ -1,4 +1,4 @@
-"""Pictures: every part of a model is on them, nothing lies on top of anything else, and the page needs nobody's help."""
+"""Pictures: every part of a model is there, nothing lies on top of anything else, and the page needs nobody's help."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import weft
+from hypothesis import HealthCheck, given, settings
 from programs import programs
 from weft.compiler.draw.layers import arrange, crossings
 from weft.compiler.draw.layout import Box, Placed, layout
@@ -24,8 +24,6 @@ from weft.compiler.lower.model import compile_model
 from weft.lang.axes import TensorType
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
-
-from hypothesis import HealthCheck, given, settings
 
 FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -91,8 +89,8 @@ def test_no_box_lies_on_another_and_no_line_crosses_a_box(module: Module) -> Non
 def overlaps(placed: Placed) -> list[str]:
     found = []
     for i, a in enumerate(placed.boxes):
-        assert -0.5 <= a.x and a.x + a.width <= placed.width + 0.5, "inside its drawing"
-        assert -0.5 <= a.y and a.y + a.height <= placed.height + 0.5, "inside its drawing"
+        assert a.x >= -0.5 and a.x + a.width <= placed.width + 0.5, "inside its drawing"
+        assert a.y >= -0.5 and a.y + a.height <= placed.height + 0.5, "inside its drawing"
         for b in placed.boxes[i + 1 :]:
             if a.x < b.x + b.width and b.x < a.x + a.width and a.y < b.y + b.height and b.y < a.y + a.height:
                 found.append(f"{a.item.key} on {b.item.key}")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import weft
+
 from weft.compiler.check import check
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Instance, Layers, Module
 from weft.compiler.ir.primitive import Array
 from weft.compiler.ir.verify import verify
+from weft.compiler.lower.model import compile_model
 from weft.lang.diagnostics import WeftError
 from weft.lang.program import load_source
 from weft.lang.source import Source
@@ -23,7 +24,7 @@ SAMPLES = Path(__file__).parents[1] / "lang" / "samples"
 
 
 def compiled(text: str, name: str = "M") -> Module:
-    module = weft.compile(load_source(Source("test.llm", text)), name)
+    module = compile_model(load_source(Source("test.llm", text)), name)
     verify(module)
     return module
 

@@ -1,4 +1,4 @@
-"""The plan says what running the model would cost, without running it: counted numbers are exact, estimates are near."""
+"""The plan says what running a model would cost: what it counts is exact, what it estimates is near."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def test_contractions_are_those_that_the_reference_does(path: Path, name: str) -
     def watch(node, types, operands) -> None:  # type: ignore[no-untyped-def]
         nonlocal done
         if node.op == "dot":
-            sizes = {axis: n for type, a in zip(types, operands, strict=True) for axis, n in zip(type.names, a.shape)}
+            pairs = [(t.names, a.shape) for t, a in zip(types, operands, strict=True)]
+            sizes = {name: n for names, shape in pairs for name, n in zip(names, shape, strict=True)}
             done += 2 * prod(sizes.values())
 
     run(module, random_weights(module), tokens(module), observe=watch)

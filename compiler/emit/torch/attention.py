@@ -14,8 +14,10 @@ from .writer import Writer
 
 
 def attend(writer: Writer) -> tuple[Expr, ...] | None:
-    """The body of `weft.attention.attend` by F.scaled_dot_product_attention, for q [.., T, G, R, K], k [.., S, G, K] and
-    v [.., S, G, U]; None where the axes stand otherwise."""
+    """The body of `weft.attention.attend` by F.scaled_dot_product_attention; None where the axes stand otherwise.
+
+    q: [.., T, G, R, K], k: [.., S, G, K], v: [.., S, G, U].
+    """
     graph = writer.graph
     found = parts(writer.function)
     if found is None or any(writer.graph[x]["name"] not in writer.inputs for x in (found.q, found.k, found.v)):

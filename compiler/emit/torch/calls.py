@@ -12,6 +12,7 @@ from ....lang.diagnostics import WeftError
 from ...ir.graph import Node, Value
 from ...ir.module import Function, Reference
 from . import layout
+from .composites import claim
 from .emission import precision_of
 from .masks import structure
 from .method import AMBIENT_ORDER, Given, Method
@@ -55,7 +56,9 @@ def _is_trivial(callee: Function) -> bool:
     """Whether a body is short and reads nothing of its instance."""
     count = 0
     for node in callee.graph.nodes():
-        if node.op in ("param", "state", "repeat", "scan", "split", "dropout") or (node.op == "call" and node["instance"] is not None):
+        if node.op in ("param", "state", "repeat", "scan", "split", "dropout"):
+            return False
+        if node.op == "call" and node["instance"] is not None:
             return False
         count += node.op not in ("input", "const", "expand", "rename", "cast")
     return count <= TRIVIAL and not callee.states
@@ -110,7 +113,8 @@ def _called(writer: Writer, node: Node, callee: Function) -> None:
 def site_of(node: Node) -> str:
     """The name of a call among the states."""
     if SAFE_SITE.match(node["site"]) is None:
-        raise WeftError(errors.not_in_torch(f"the name {node['site']!r}", "it holds unusual characters", node.origin.first_span()))
+        what, why = f"the name {node['site']!r}", "it holds unusual characters"
+        raise WeftError(errors.not_in_torch(what, why, node.origin.first_span()))
     return str(node["site"])
 
 
@@ -160,15 +164,17 @@ def _results(writer: Writer, node: Node, method: Method, expr: Expr) -> None:
     """Bind what a call returns."""
     outer = _outer_axes(writer, node, method.function)
     made = [
-        replace(result, axes=tuple(names[n] for n in result.names)) for result, names in zip(method.results, outer, strict=True)
+        replace(result, axes=tuple(names[n] for n in result.names))
+        for result, names in zip(method.results, outer, strict=True)
     ]
     if len(made) == 1:
-        writer.settle(node.values[0], made[0] if made[0].number is not None else replace(made[0], text=expr.text, level=expr.level))
+        (one,) = made
+        writer.settle(node.values[0], one if one.number is not None else one.with_text(expr.text))
         return
     names = []
     for value, result in zip(node.values, made, strict=True):
-        used = writer.uses.get(value, 0)
-        name = writer.scope.names.take(writer.spec_names.get(value) or _result_name(writer, method, value)) if used else "_"
+        wanted = writer.spec_names.get(value) or _result_name(writer, method, value)
+        name = writer.scope.names.take(wanted) if writer.uses.get(value, 0) else "_"
         writer.values[value] = result if result.number is not None else result.with_text(name)
         names.append(name)
     writer.scope.line(f"{', '.join(names)} = {expr.text}", tuple(e.axes for e in made))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....lang.axes import Axis
 from ...ir.module import Instance, Layers, Parameter, Path
-from .emission import Emission, class_word
+from .emission import ROOT_METHODS, Emission, class_word
 from .initialise import reset_line
 from .layers import module_list
 from .method import Method
@@ -33,7 +33,8 @@ class Draft:
     members: tuple[str, ...]
 
     def sections(self) -> dict[str, list[Line]]:
-        return {"build": self.build, "reset": self.reset, **{f"method {n}": m[0].lines for n, m in self.methods.items()}}
+        methods = {f"method {name}": found[0].lines for name, found in self.methods.items()}
+        return {"build": self.build, "reset": self.reset, **methods}
 
     def shape(self, section: str) -> object:
         """What must be equal for two instances to share this part of a class."""
@@ -49,8 +50,8 @@ class Draft:
 class Class:
     """A class and the instances it serves.
 
-    `arguments`: name -> the value for each instance, by path. `written`: how each blank is written. `stored`: attributes
-    that methods read, and what they are in the constructor.
+    `arguments`: name -> the value for each instance, by path. `written`: how each blank is written. `stored`:
+    attributes that methods read, and what they are in the constructor.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Class:
 def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     """The source of the instance at a path; `made` holds what builds its children."""
     instance = instance_at(emission.module, path)
-    reserved = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters") if not path else ("reset_parameters",)
+    reserved = ("reset_parameters",) if path else ROOT_METHODS
     build, reset = [], []
     for parameter in instance.parameters:
         name = member(parameter.name, parameter.origin.first_span(), reserved)
@@ -160,9 +161,8 @@ class _Writing:
             return show(values[0], blanks[0].bare)
         lengths = {len(v) if isinstance(v, tuple) else None for v in values}
         if len(lengths) == 1 and None not in lengths and _labelled(blanks):
-            parts = [
-                self.write([Blank(b.value[i], label, (label,)) for b in blanks]) for i, label in enumerate(blanks[0].labels)
-            ]
+            labels = enumerate(blanks[0].labels)
+            parts = [self.write([Blank(b.value[i], label, (label,)) for b in blanks]) for i, label in labels]
             return ", ".join(parts) if blanks[0].bare else f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         name = self._argument(blanks[0].name, values)
         star = "*" if blanks[0].bare and isinstance(values[0], tuple) else ""
@@ -173,7 +173,8 @@ class _Writing:
         key = (tuple(values), tuple(self.paths))
         if key not in self.known:
             self.known[key] = self.names.take(wanted, "size")
-            lengths = {tuple(len(v) for v in k[0]): n for k, n in self.known.items() if k[1] == key[1] and isinstance(k[0][0], tuple)}
+            tuples = {k[0]: n for k, n in self.known.items() if k[1] == key[1] and isinstance(k[0][0], tuple)}
+            lengths = {tuple(map(len, k)): n for k, n in tuples.items()}
             if self.prefix and tuple(values) in lengths:
                 self.class_.stored[self.known[key]] = f"len({lengths[tuple(values)]})"
             else:

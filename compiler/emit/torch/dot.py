@@ -24,11 +24,10 @@ def _render(writer: Writer, node: Node) -> Expr:
     a, b, precision = _agreed(writer, a, b)
     kept = tuple(x for x in a.axes if x.name not in over)
     kept += tuple(x for x in b.axes if x.name not in over and x.name not in a.names)
-    batched = any(n in b.names for n in a.names if n not in over)
-    count = len(over)
-    if b.precision is Precision.PARAMETER and not batched and a.names[len(a.names) - count :] == b.names[:count]:
+    is_product = b.precision is Precision.PARAMETER and not any(n in b.names for n in a.names if n not in over)
+    if is_product and a.names[len(a.names) - len(over) :] == b.names[: len(over)]:
         return Expr(_tensordot(writer, node, a, b), Level.ATOM, kept, precision)
-    if b.precision is Precision.PARAMETER and not batched and len(b.axes) == 2 and over == (b.names[1],) == (a.names[-1],):
+    if is_product and len(b.axes) == 2 and over == (b.names[1],) == (a.names[-1],):
         return Expr(f"F.linear({a.text}, {b.text})", Level.ATOM, kept, precision)
     return Expr(f'torch.einsum("{_equation(a, b, kept)}", {a.text}, {b.text})', Level.ATOM, kept, precision)
 

@@ -102,7 +102,7 @@ def _precise(writer: Writer, node: Node, operands: list[Expr]) -> tuple[list[Exp
 def _narrowed(writer: Writer, node: Node, operands: list[Expr]) -> list[Expr]:
     """A parameter beside a matrix product takes its dtype: under autocast the product is the narrower one."""
     for i, j in ((0, 1), (1, 0)):
-        if len(operands) != 2 or operands[i].precision is not Precision.PARAMETER or not operands[i].text.startswith("self."):
+        if len(operands) != 2 or operands[i].precision is not Precision.PARAMETER or not operands[i].is_simple:
             continue
         if writer.graph[node.operands[j]].op == "dot" and operands[j].precision is Precision.COMPUTE:
             product = writer.assign(node.operands[j])

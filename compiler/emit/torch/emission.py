@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .writer import Writer
 
 # Methods of the root that the emitter adds itself.
-ROOT_METHODS = ("hidden", "logits", "loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
+ROOT_METHODS = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
 
 
 Write = Callable[["Emission", Function, tuple[Given, ...]], Method]
@@ -28,7 +28,7 @@ Emit = Callable[["Writer", Node], None]
 class Emission:
     """State of one emission; everything in it is ordered, so the same module gives the same text.
 
-    `write` writes a function, `emit` one node of it (they are handed in, because both come back here for what they call).
+    `write` writes a function, `emit` one node of it; they are handed in because both come back here for what they call.
     """
 
     def __init__(self, module: Module, write: Write, emit: Emit) -> None:
@@ -106,7 +106,7 @@ class Emission:
         instance = find(self.module, path)
         assert isinstance(instance, Instance)
         members = {*(p.name for p in instance.parameters), *(n for n, _ in instance.children)}
-        return name not in members and (bool(path) or name not in ROOT_METHODS or name == method.function.method)
+        return name not in members and (bool(path) or name not in ROOT_METHODS)
 
     def same(self, one: Method, other: Method) -> bool:
         """Whether two methods read the same, numbers included (shapes in comments apart)."""

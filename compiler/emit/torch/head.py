@@ -27,8 +27,10 @@ def is_language_model(module: Module) -> bool:
     types = module.main.output_types
     if module.form.startswith("step") or not types or not module.batch or not module.sequence:
         return False
-    sizes = [str(a.size) for a in types[0].axes]
-    return types[0].dtype == "real" and len(sizes) == 3 and sizes[:2] == [module.batch, module.sequence] and types[0].axes[2].size.is_constant
+    axes = types[0].axes
+    rows = [str(a.size) for a in axes[:2]]
+    scores = types[0].dtype == "real" and len(axes) == 3 and axes[2].size.is_constant
+    return scores and rows == [module.batch, module.sequence]
 
 
 def split(module: Module) -> Head | None:
@@ -70,13 +72,17 @@ def _suffix(graph: Graph, logits: Value, axis: Axis) -> tuple[list[int], list[Va
     return list(found), list(frontier)
 
 
+# Operations that know where a token stands, or remember.
+PLACED = frozenset(("position", "index", "state", "ambient", "dropout", "shift", "cumsum", "append", "last"))
+
+
 def _is_positionwise(module: Module, graph: Graph, node: Node, rows: tuple[Axis, ...]) -> bool:
     """Whether an operation treats every token alike and by itself."""
     sizes = {a.size for a in rows}
     if node.op == "call":
         callee = module.functions[node["callee"]]
         return all(_is_positionwise(module, callee.graph, n, rows) for n in callee.graph.nodes() if n.op != "input")
-    if callees(node) or node.op in ("position", "index", "state", "ambient", "dropout", "shift", "cumsum", "append", "last"):
+    if callees(node) or node.op in PLACED:
         return node.op == "index" and node["axis"].size not in sizes
     if OPS[node.op].stream in (Streaming.POSITIONWISE, Streaming.SOURCE):
         return True
@@ -95,9 +101,9 @@ def _cut(module: Module, entry: Function, suffix: list[int], frontier: list[Valu
     before[0].outputs = tuple(before[1][v] for v in (*frontier, *old.outputs[1:]))
     before[0].sweep()
     values = tuple("value" if len(frontier) == 1 else f"value.{i}" for i in range(len(frontier)))
-    hidden = replace(
-        entry, name=_free(module, f"{module.name}.hidden"), graph=before[0], outputs=(*values, *penalties), method="hidden",
-    )
+    outputs = (*values, *penalties)
+    name = _free(module, f"{module.name}.hidden")
+    hidden = replace(entry, name=name, graph=before[0], outputs=outputs, method="hidden")
 
     given: dict[Value, Value] = {}
     graph = Graph()
@@ -107,9 +113,8 @@ def _cut(module: Module, entry: Function, suffix: list[int], frontier: list[Valu
     after = _copied(old, [n for n in old.nodes() if n.id in suffix], given, graph)
     graph.outputs = (after[1][old.outputs[0]],)
     inputs = tuple((names[v], old.type(v)) for v in frontier)
-    logits = replace(
-        entry, name=_free(module, f"{module.name}.logits"), graph=graph, inputs=inputs, outputs=("value",), method="logits", states=(),
-    )
+    name = _free(module, f"{module.name}.logits")
+    logits = replace(entry, name=name, graph=graph, inputs=inputs, outputs=("value",), method="logits", states=())
     functions = {**module.functions, hidden.name: hidden, logits.name: logits}
     functions[entry.name] = _joined(entry, hidden, logits, len(frontier))
     return Head(replace(module, functions=functions), hidden.name, logits.name)
@@ -131,7 +136,8 @@ def _copied(
     graph, new = graph or Graph(), dict(known)
     for node in nodes:
         if all(v in new for v in node.operands):
-            results = graph.add(node.op, tuple(new[v] for v in node.operands), node.types, node.origin, **dict(node.attributes))
+            operands = tuple(new[v] for v in node.operands)
+            results = graph.add(node.op, operands, node.types, node.origin, **dict(node.attributes))
             new.update({v: r for v, r in zip(node.values, results, strict=True) if v not in new})
     return graph, new
 

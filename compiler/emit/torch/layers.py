@@ -47,9 +47,8 @@ def _with_arguments(builds: Sequence[str], schedule: Sequence[int], blanks: Blan
     differing = [j for j in range(len(given[0])) if len({g[j].value for g in given}) > 1]
     names = [given[0][j].name for j in differing]
     numbers = marks(builds[0])
-    text = blanks.fill(
-        builds[0], lambda n: names[differing.index(numbers.index(n))] if numbers.index(n) in differing else blanks.plain(n)
-    )
+    written = {numbers[j]: name for j, name in zip(differing, names, strict=True)}
+    text = blanks.fill(builds[0], lambda n: written.get(n) or blanks.plain(n))
     rows = [tuple(given[k][j].value for j in differing) for k in schedule]
     shown = [show(r[0]) if len(r) == 1 else f"({', '.join(map(show, r))})" for r in rows]
     period = next(p for p in range(1, len(shown) + 1) if len(shown) % p == 0 and shown == shown[:p] * (len(shown) // p))

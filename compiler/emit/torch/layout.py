@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ....lang.axes import Axis
 from .text import Expr, Level
@@ -17,7 +18,7 @@ def merged(layouts: Sequence[tuple[Axis, ...]], preferred: Sequence[str]) -> tup
             axes.setdefault(axis.name, axis)
     before: dict[str, set[str]] = {name: set() for name in axes}
     for layout in layouts:
-        for left, right in zip(layout, layout[1:], strict=False):
+        for left, right in pairwise(layout):
             before[right.name].add(left.name)
     rank = {name: i for i, name in enumerate(axes)}
     rank = {name: preferred.index(name) if name in preferred else len(preferred) + i for name, i in rank.items()}

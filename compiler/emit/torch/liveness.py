@@ -15,7 +15,8 @@ class Liveness:
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self.bodies = {b for f in module.functions.values() for n in f.graph.nodes() if n.op == "repeat" for b in n["bodies"]}
+        nodes = (n for f in module.functions.values() for n in f.graph.nodes())
+        self.bodies = {body for n in nodes if n.op == "repeat" for body in n["bodies"]}
         self._uses: dict[str, Mapping[Value, int]] = {}
 
     def uses(self, function: Function) -> Mapping[Value, int]:

@@ -31,7 +31,7 @@ def loss_lines(emission: Emission, hidden: Method | None, logits: Method | None)
         *laid_out(Line(head, 1), head),
         '        """The mean cross-entropy in nats over all labels, by weight, and the penalties.',
         "",
-        "        Scores are made for `rows` tokens at a time, and once more in the backward pass: never for all of them.",
+        "        Scores are made for `rows` tokens at a time, and once more in the backward pass: never for all.",
         '        """',
         f"        {results} = self.{hidden.name}({given})",
         f"        chunks = [x.flatten(0, 1).split(rows) for x in ({', '.join((*states, 'labels', 'weight'))})]",

@@ -73,7 +73,8 @@ def structure(module: Module, function: Function, node: Node, position: int) -> 
     if mask.op != "input" or mask["name"] != callee.inputs[position][0] or len(callee.graph.users(found.mask)) != 1:
         return None
     graph = function.graph
-    kind = _structure(module, graph, node.operands[position], _operand(node, callee, found.q, graph), _operand(node, callee, found.k, graph))
+    query, keys = (_operand(node, callee, inner, graph) for inner in (found.q, found.k))
+    kind = _structure(module, graph, node.operands[position], query, keys)
     return None if kind == "causal" and not _unbiased(module, function, node, callee, found) else kind
 
 

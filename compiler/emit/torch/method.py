@@ -21,8 +21,8 @@ class Method:
 
     `kept` are the inputs that became parameters (the others are numbers or not needed). `outside` holds instances that
     are handed in, `ambients` values that every function may know; both by the name of their parameter. `stateful`
-    methods take `states` and, below the root, `path`. `calls` and `layers` are the calls on instances. `noise` names the
-    buffers of keys. `twins` are methods that read the same, for other shapes.
+    methods take `states` and, below the root, `path`. `calls` and `layers` are the calls on instances. `noise` names
+    the buffers of keys. `twins` are methods that read the same, for other shapes.
     `results` are what it returns, in the IR's order.
     """
 

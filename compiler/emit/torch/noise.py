@@ -20,7 +20,8 @@ def dropout(writer: Writer, node: Node) -> Expr:
     def render() -> Expr:
         expr = layout.ordered(writer.real(writer.shaped(value)), writer.type(value).names)
         rate = writer.emission.blanks.mark(node["rate"], "rate", ("rate",))
-        text = f"{writer.emission.helper('dropout')}({expr.text}, {rate}, self.{buffer}) if self.training else {expr.text}"
+        helper = writer.emission.helper("dropout")
+        text = f"{helper}({expr.text}, {rate}, self.{buffer}) if self.training else {expr.text}"
         return expr.with_text(text, Level.CHOICE)
 
     writer.assign(value)
@@ -34,7 +35,7 @@ def noise_lines() -> list[str]:
     """The method of the root that gives every dropout its key."""
     return [
         "    def set_noise(self, seed: int, step: int) -> None:",
-        '        """Give every dropout its key for one step: the first 63 bits of SHA-256 of "seed/step/path of the key"."""',
+        '        """Give every dropout its key: the first 63 bits of the SHA-256 of "seed/step/path of the key"."""',
         "        for path, key in self.named_buffers():",
         '            digest = hashlib.sha256(f"{seed}/{step}/{path}".encode()).digest()',
         '            key.fill_(int.from_bytes(digest[:8], "big") >> 1)',

@@ -12,7 +12,7 @@ from ...ir.needs import callees
 
 @dataclass
 class Places:
-    """`functions`: names of those that run at a place. `layers`: path of a repeat -> place (a layer's number) per layer."""
+    """`functions`: names of those that run at a place. `layers`: path of a repeat -> for each layer, its place."""
 
     functions: dict[Path, dict[str, None]] = field(default_factory=dict)
     layers: dict[Path, tuple[int, ...]] = field(default_factory=dict)

@@ -138,14 +138,14 @@ def _softmax(writer: Writer, node: Node) -> Expr:
             scores = writer.real(writer.shaped(node.operands[0]))
         mask = writer.values[node.operands[1]] if len(node.operands) == 2 else literal(True)
         if mask.number is True:
-            return Expr(f"torch.softmax({scores.text}, dim={_dim(scores, over)})", Level.ATOM, scores.axes, scores.precision)
+            return scores.with_text(f"torch.softmax({scores.text}, dim={_dim(scores, over)})")
         if mask.number is not None:
             mask = writer.shaped(node.operands[1])
         target = layout.merged((scores.axes, mask.axes), (*scores.names, *node.types[0].names))
         names = [a.name for a in target]
         wide = layout.aligned(scores, names)
         if len(scores.axes) < len(target):
-            lengths = ", ".join("-1" if n in scores.names else writer.size(a) for n, a in zip(names, target, strict=True))
+            lengths = ", ".join("-1" if a.name in scores.names else writer.size(a) for a in target)
             wide = wide.with_text(f"{wide.at(Level.ATOM)}.expand({lengths})")
         helper = writer.emission.helper("masked_softmax")
         result = replace(scores, axes=target)
@@ -298,20 +298,18 @@ def _slice(writer: Writer, node: Node, expr: Expr) -> Expr:
     return _method(expr, _subscript(expr, node["axis"], entry), _swapped(expr, node["axis"], (node["to"],)))
 
 
-def _joined(function: str, along: Callable[[Node], str]) -> Callable[[Writer, Node], Expr]:
-    """`cat` of tensors whose other axes agree."""
+def _cat(writer: Writer, node: Node) -> Expr:
+    """`concat` and `append`: tensors one after another along an axis."""
+    along = node["axis"]
 
-    def run(writer: Writer, node: Node) -> Expr:
-        def render() -> Expr:
-            parts = _agreeing(writer, node.operands, along(node))
-            precision = max(e.precision for e in parts)
-            text = f"torch.{function}(({', '.join(e.text for e in parts)}), dim={_dim(parts[0], along(node))})"
-            axes = _swapped(parts[0], along(node), (node["to"],))
-            return Expr(text, Level.ATOM, axes, precision)
+    def render() -> Expr:
+        parts = _agreeing(writer, node.operands, along)
+        precision = max(e.precision for e in parts)
+        texts = ", ".join(e.text for e in parts) + ("," if len(parts) == 1 else "")
+        text = f"torch.cat(({texts}), dim={_dim(parts[0], along)})"
+        return Expr(text, Level.ATOM, _swapped(parts[0], along, (node["to"],)), precision)
 
-        return writer.fit(render, node.operands)
-
-    return run
+    return writer.fit(render, node.operands)
 
 
 def _agreeing(writer: Writer, values: Sequence[Value], along: str = "") -> list[Expr]:
@@ -359,18 +357,18 @@ def _cumsum(writer: Writer, node: Node, expr: Expr) -> Expr:
 @_one
 def _last(writer: Writer, node: Node, expr: Expr) -> Expr:
     size = node["to"].size
-    entry = f"-{size.value}:" if size.is_constant and size.value else f"-{writer.length(size, node['axis']).at(Level.SIGN)}:"
-    if size.is_constant and not size.value:
-        entry = ":0"
+    if size.is_constant:
+        entry = f"-{size.value}:" if size.value else ":0"
+    else:
+        entry = f"-{writer.length(size, node['axis']).at(Level.SIGN)}:"
     return _method(expr, _subscript(expr, node["axis"], entry), _swapped(expr, node["axis"], (node["to"],)))
 
 
 SINGLE: Mapping[str, Callable[[Writer, Node], Expr]] = {
     "const": _const, "param": _param, "state": _state, "ambient": _ambient, "index": _arange, "position": _arange,
-    "dot": dot, "sum": _reduction("sum"), "mean": _reduction("mean"), "max": _reduction("amax"), "min": _reduction("amin"),
+    "sum": _reduction("sum"), "mean": _reduction("mean"), "max": _reduction("amax"), "min": _reduction("amin"),
     "argmax": _argmax, "softmax": _softmax, "top": _top, "take": _take, "rename": _rename, "expand": _expand,
-    "select": _select, "merge": _merge, "slice": _slice, "concat": _joined("cat", lambda n: n["axis"]), "stack": _stack,
-    "cast": cast, "dropout": dropout, "shift": _shift, "cumsum": _cumsum, "append": _joined("cat", lambda n: n["axis"]),
-    "last": _last,
+    "select": _select, "merge": _merge, "slice": _slice, "concat": _cat, "stack": _stack, "dot": dot, "cast": cast,
+    "dropout": dropout, "shift": _shift, "cumsum": _cumsum, "append": _cat, "last": _last,
 }
 SEVERAL: Mapping[str, Callable[[Writer, Node], None]] = {"split": _split, "call": call, "repeat": repeat, "scan": scan}

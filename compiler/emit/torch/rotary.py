@@ -25,7 +25,8 @@ def rope(writer: Writer) -> tuple[Expr, ...] | None:
     if heads:
         ones = f"(-1,) + (1,) * ({x.text}.dim() - {at + 2})"
         text = f"{angle.text}.unflatten(-2, {ones})"
-        writer.scope.line(f"{angle.text} = {text}", ((*angle.axes[:-1], *(replace(a, name="1") for a in x.axes[at + 1 : -1]), j),))
+        between = (replace(a, name="1") for a in x.axes[at + 1 : -1])
+        writer.scope.line(f"{angle.text} = {text}", ((*angle.axes[:-1], *between, j),))
     a, b = (writer.scope.names.take(n) for n in ("a", "b"))
     writer.scope.line(f"{a}, {b} = {x.text}.chunk(2, dim=-1)", ((*x.axes[:-1], j),))
     cos, sin = (writer.scope.names.take(n) for n in ("cos", "sin"))

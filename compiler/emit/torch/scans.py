@@ -15,7 +15,7 @@ from .writer import Writer
 
 @dataclass
 class _Loop:
-    """One scan: `taken` are the variables of a step, `sources` what they run through, `narrow` a tensor of activations."""
+    """One scan. `taken`: variables of a step; `sources`: what they run through; `narrow`: a tensor of activations."""
 
     writer: Writer
     node: Node

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...ir.module import Instance, Layers, Module, Path
+from .body import write
 from .classes import Class, Draft, class_lines, construction, draft, finish
 from .emission import Emission
 from .head import Head, is_language_model, split
@@ -12,6 +13,7 @@ from .helpers import helper_texts
 from .loss import loss_lines
 from .noise import noise_lines, refuse_shared_noise
 from .places import instance_at
+from .primitives import emit
 from .signature import method_lines
 from .states import initial_states_lines
 from .text import Line, Precision, laid_out
@@ -25,7 +27,7 @@ def to_torch(module: Module) -> str:
     head: Head | None = split(module) if is_language_model(module) else None
     if head is not None:
         module = head.module
-    emission = Emission(module)
+    emission = Emission(module, write, emit)
     entry = module.main
     given = [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in entry.inputs]
     root = emission.method(entry, given)
@@ -109,26 +111,29 @@ def _file(emission: Emission, classes: list[Class], head: Head | None) -> str:
         lines = method_lines(emission, method.name, [method, *method.twins])
         blocks.append(_shown(emission, lines))
     for class_ in classes:
-        lines = _shown(emission, class_lines(emission, class_))
-        base = [f"class {class_.name}(nn.Module):"]
-        if class_.name == module.name and not class_.drafts[0].path:
-            lines = [*lines, *_root_lines(emission, classes, head)]
-        blocks.append([*base, *(lines or ["    pass"])])
-    body = "\n\n\n".join("\n".join(block) for block in blocks)
-    return f"{_opening(module, body)}\n\n\n{body}\n"
+        body = _shown(emission, class_lines(emission, class_))
+        if not class_.drafts[0].path:
+            body += _root_lines(emission, classes, head)
+        blocks.append([f"class {class_.name}(nn.Module):", *(body or ["    pass"])])
+    text = "\n\n\n".join("\n".join(block) for block in blocks)
+    return f"{_opening(module, text)}\n\n\n{text}\n"
 
 
 def _shown(emission: Emission, lines: list[Line]) -> list[str]:
     return [text for line in lines for text in (laid_out(line, emission.blanks.fill(line.text)) if line.text else [""])]
 
 
+FORMS = {
+    "full": "whole sequences",
+    "full+rows": "whole sequences of several documents, or padded ones",
+    "step": "new tokens after remembered ones",
+    "step+rows": "new tokens after remembered ones, in rows that differ",
+}
+
+
 def _opening(module: Module, body: str) -> str:
-    forms = {
-        "full": "whole sequences", "full+rows": "whole sequences of several documents, or padded ones",
-        "step": "new tokens after remembered ones", "step+rows": "new tokens after remembered ones, rows of different length",
-    }
     count = f"{module.parameter_count():,}"
-    lines = [f'"""{module.name}: {count} parameters. The forward pass takes {forms[module.form]}."""', ""]
+    lines = [f'"""{module.name}: {count} parameters. The forward pass takes {FORMS[module.form]}."""', ""]
     standard = ["import hashlib", ""] if "hashlib." in body else []
     lines += [*standard, "import torch"]
     lines += ["import torch.nn.functional as F"] if "F." in body else []

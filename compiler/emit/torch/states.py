@@ -64,13 +64,16 @@ def _initial(module: Module, state: State) -> str:
         elif str(axis.size) == module.batch:
             sizes.append("batch")
         else:
-            raise WeftError(errors.not_in_torch(f"the state `{state.name}`", f"its axis {axis} has no length before the first token", None))
+            why = f"its axis {axis} has no length before the first token"
+            raise WeftError(errors.not_in_torch(f"the state `{state.name}`", why, None))
     shape = ", ".join(sizes) or "()"
     if isinstance(state.initial, str):
         raise WeftError(errors.not_in_torch(f"the state `{state.name}`", "its first value is computed", None))
     value = state.initial
-    dtype = {"real": "torch.get_default_dtype()" if state.kind == "carry" else "", "int": "torch.int64", "bool": "torch.bool"}
-    options = f", dtype={dtype[state.type.dtype]}" if dtype[state.type.dtype] else ""
+    dtype = {"int": "torch.int64", "bool": "torch.bool"}.get(state.type.dtype, "")
+    if state.kind == "carry" and not dtype:
+        dtype = "torch.get_default_dtype()"
+    options = f", dtype={dtype}" if dtype else ""
     if value == 0:
         return f"like.new_zeros({shape}{options})"
     if value == 1:

@@ -76,7 +76,8 @@ class Writer:
         expr = layout.ordered(self.shaped(value), type.names)
         narrow = next((e for e in self.inputs.values() if e.precision is Precision.COMPUTE and e.number is None), None)
         if expr.precision is Precision.WIDE and narrow is not None and expr.axes:
-            return replace(expr.with_text(f"{expr.at(Level.ATOM)}.to({narrow.text}.dtype)"), precision=Precision.COMPUTE)
+            text = f"{expr.at(Level.ATOM)}.to({narrow.text}.dtype)"
+            return replace(expr.with_text(text), precision=Precision.COMPUTE)
         return expr
 
     # ------------------------------------------------------------ values
@@ -118,7 +119,8 @@ class Writer:
         """Render an expression; while it is too long for a line, give its longest operand a name."""
         expr = render()
         while len(self.emission.blanks.fill(expr.text)) + 4 * self.scope.indent > WIDTH:
-            waiting = [v for v in dict.fromkeys(operands) if not self.values[v].is_simple and len(self.values[v].text) > 16]
+            waiting = [v for v in dict.fromkeys(operands) if not self.values[v].is_simple]
+            waiting = [v for v in waiting if len(self.values[v].text) > 16]
             if not waiting:
                 break
             longest = max(waiting, key=lambda v: len(self.values[v].text))
@@ -203,9 +205,8 @@ class Writer:
                 a, b = self._known_length(Size.symbol(first)), self._known_length(Size.symbol(second))
                 if a and b:
                     return f"({a} {'+' if sign > 0 else '-'} {b})"
-        raise WeftError(
-            errors.not_in_torch(f"the size {whole}", f"no tensor of `{self.function.name}` has it", self.function.origin.first_span())
-        )
+        why = f"no tensor of `{self.function.name}` has it"
+        raise WeftError(errors.not_in_torch(f"the size {whole}", why, self.function.origin.first_span()))
 
     def on_device(self) -> str:
         """`, device=..` of a tensor made here."""
@@ -250,17 +251,18 @@ class Writer:
 
 
 def _spec_names(graph: Graph) -> dict[Value, str]:
-    """What the spec calls the values of a graph. Where a derivation made several nodes of one, the last has the name."""
+    """What the spec calls values. Where a derivation made several nodes of one, the last of them has its name."""
     found: dict[str, Value] = {}
     for node in graph.nodes():
         value = node.values[0]
-        if node.origin.name and node.op not in ("input", "param", "state", "ambient"):
-            if node.origin.name not in found or graph.users(value) or value in graph.outputs:
-                found[node.origin.name] = value
+        name = "" if node.op in ("input", "param", "state", "ambient") else node.origin.name
+        if name and (name not in found or graph.users(value) or value in graph.outputs):
+            found[name] = value
     return {value: name for name, value in found.items()}
 
 
 DEFAULT_NAMES = {
-    "take": "rows", "pow": "power", "softmax": "weights", "position": "position", "index": "index", "top": "chosen", "split": "parts",
-    "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best", "stack": "pair",
+    "take": "rows", "pow": "power", "softmax": "weights", "position": "position", "index": "index", "split": "parts",
+    "top": "chosen", "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best",
+    "stack": "pair",
 }
