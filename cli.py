@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TextIO
 
 from rich.console import Console
@@ -81,9 +82,14 @@ def _complain(diagnostics: Sequence[Diagnostic], as_json: bool, terminal: Termin
 
 
 def _console(stream: TextIO) -> Console:
-    """A terminal has its own width; tables for a file or a pipe are as wide as a printed page."""
+    """A terminal has its own width; tables for a file or a pipe are as wide as a printed page.
+
+    Text is written as it is: `[d]` is an axis, not a colour. A stream that cannot show a character shows `?`.
+    """
+    if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+        stream.reconfigure(errors="replace")
     known = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, width=None if known else _PAGE)
+    return Console(file=stream, width=None if known else _PAGE, markup=False, emoji=False, highlight=False)
 
 
 def _dispatch(words: list[str], terminal: Terminal) -> int:

@@ -35,10 +35,10 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         return 1 if checked.failed else 0
     terminal.complain(*checked.diagnostics)
     if models:
-        terminal.show(_models(models))
+        terminal.show(_models(models), "")
     if stages:
-        terminal.show("", _stages(stages))
-    terminal.show(*_verdict(checked, arguments.file))
+        terminal.show(_stages(stages), "")
+    terminal.show(_verdict(checked, arguments.file))
     return 1 if checked.failed else 0
 
 
@@ -96,12 +96,12 @@ def _stages(stages: list[dict[str, Any]]) -> RenderableType:
     return rows
 
 
-def _verdict(checked: Checked, path: str) -> list[RenderableType]:
+def _verdict(checked: Checked, path: str) -> str:
     bad = sum(d.severity == "error" for d in checked.diagnostics)
-    if bad:
-        return ["", f"{path}: {bad} error{'s' * (bad > 1)}"]
     items = len(checked.program.main.items) + len(checked.program.main.checkpoints)
-    return ["", f"{path}: {items} item{'s' * (items != 1)}, no errors"]
+    if bad:
+        return f"{path}: {bad} error{'s' * (bad > 1)}"
+    return f"{path}: {items} item{'s' * (items != 1)}, no errors"
 
 
 COMMAND = Command(

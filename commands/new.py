@@ -53,7 +53,7 @@ model NAME(V: dim = 2048, D: dim = 128, F: dim = 384, H: dim = 4, G: dim = 2, la
 recipe TrainNAME for NAME {
   tokenizer bpe(vocab = 2048)
   precision {
-    compute = bf16
+    compute = f32  # `bf16` where the hardware has it: a GPU, a recent server CPU
     params  = f32
   }
   stage pretrain {

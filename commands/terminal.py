@@ -30,14 +30,14 @@ class Terminal:
     def show(self, *parts: RenderableType) -> None:
         """Tables, trees and lines, laid out for the width of the terminal."""
         for part in parts:
-            self.out.print(part, highlight=False)
+            self.out.print(part)
 
     def json(self, value: Any) -> None:
         self.write(json.dumps(value, indent=2) + "\n")
 
     def say(self, text: str) -> None:
         """A line about what happens."""
-        self.err.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.err.print(text, soft_wrap=True)
 
     def complain(self, *diagnostics: Diagnostic) -> None:
         """Diagnostics as a person reads them."""

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from ..compiler.shrink import Small, shrink
 from ..compiler.tolerance import MAX_LIMIT, RMS_LIMIT
 from ..lang import errors
@@ -74,9 +76,9 @@ def _shown(name: str, small: Small, checks: list[Check]) -> list[Any]:
         ratios = (
             [way.verdict.rms_ratio, way.verdict.max_ratio] if (way := ways.get(label)) else [] for label in labels
         )
-        word = "[green]ok[/]" if all(way.passed for way in ways.values()) else "[red]FAILED[/]"
-        if any(way.passed and way.verdict.close for way in ways.values()):
-            word = word.replace("[green]ok", "[yellow]close")
+        word = Text("ok", "green") if all(way.passed for way in ways.values()) else Text("FAILED", "red")
+        if word.plain == "ok" and any(way.verdict.close for way in ways.values()):
+            word = Text("close", "yellow")
         notes = " | ".join(dict.fromkeys(way.note for way in ways.values() if way.note))
         rows.add_row(title, *(f"{ratio:.2f}" for pair in ratios for ratio in pair), word, notes)
     limits = (

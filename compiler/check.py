@@ -17,7 +17,7 @@ from ..lang.sizes import Size
 from .facts import model_facts
 from .ir.module import Module
 from .lower.body import Body, Undecided
-from .lower.elaborate import Elaborator
+from .lower.elaborate import Elaborator, Given
 from .lower.expressions import Evaluator
 from .lower.instances import KINDS, unmet
 from .lower.model import compile_component, compile_model, deep_recursion, initial, model_item
@@ -119,7 +119,7 @@ def check_fn(unit: Unit, item: tree.Fn) -> None:
     if arguments is None:
         return
     span = name_span(item)
-    given = [(n, v, span) for n, v in (*statics.items(), *arguments)]
+    given: list[Given] = [(n, v, span) for n, v in (*statics.items(), *arguments)]
     elaborator.call_fn(Evaluator(elaborator, Scope(unit), body), value, given, span)
 
 
@@ -131,7 +131,9 @@ def check_block(unit: Unit, item: tree.Block) -> None:
     statics = _statics(item.parameters)
     if statics is None:
         return
-    component = elaborator.construct(Component(unit, item), [(n, v, name_span(item)) for n, v in statics.items()], name_span(item))
+    component = elaborator.construct(
+        Component(unit, item), [(n, v, name_span(item)) for n, v in statics.items()], name_span(item)
+    )
     placed = elaborator.place(component)
     for name, declaration in placed.weights.items():
         elaborator.weight_type(placed, declaration)
@@ -143,7 +145,9 @@ def check_block(unit: Unit, item: tree.Block) -> None:
         if arguments is not None:
             evaluator = Evaluator(elaborator, placed.scope, body)
             with suppress(Undecided):
-                elaborator.call_method(evaluator, placed, name, [(n, v, method.span) for n, v in arguments], method.span)
+                elaborator.call_method(
+                    evaluator, placed, name, [(n, v, method.span) for n, v in arguments], method.span
+                )
 
 
 def check_promise(unit: Unit, item: tree.Block) -> None:
@@ -157,7 +161,9 @@ def check_promise(unit: Unit, item: tree.Block) -> None:
     for method in found[1].methods:
         reason = unmet(method, Component(unit, item))
         if reason:
-            raise WeftError(errors.interface_unmet(item.interface, item.name, reason, at, Label(method.span, "asked for here")))
+            raise WeftError(
+                errors.interface_unmet(item.interface, item.name, reason, at, Label(method.span, "asked for here"))
+            )
 
 
 def check_kinds(unit: Unit, parameters: tuple[tree.Parameter, ...]) -> None:
@@ -166,7 +172,9 @@ def check_kinds(unit: Unit, parameters: tuple[tree.Parameter, ...]) -> None:
         if isinstance(parameter.type, tree.NamedType) and parameter.type.name not in KINDS:
             found = unit.find(parameter.type.name)
             if found is None or not isinstance(found[1], tree.Interface):
-                raise WeftError(errors.unknown_name(parameter.type.name, [*KINDS, *_interfaces(unit)], parameter.type.span))
+                raise WeftError(
+                    errors.unknown_name(parameter.type.name, [*KINDS, *_interfaces(unit)], parameter.type.span)
+                )
 
 
 def _interfaces(unit: Unit) -> list[str]:
@@ -218,7 +226,9 @@ def _tensors(body: Body, signature: tree.Signature, axes: dict[str, Any]) -> lis
         type = TensorType(tuple(found), parameter.type.dtype)
         twice = next((n for i, n in enumerate(type.names) if n in type.names[:i]), None)
         if twice is not None:
-            raise WeftError(errors.axis_twice(f"this type has the axis `{twice}` twice", parameter.type.span, (), TWICE))
+            raise WeftError(
+                errors.axis_twice(f"this type has the axis `{twice}` twice", parameter.type.span, (), TWICE)
+            )
         arguments.append((parameter.name, body.input(parameter.name, type, parameter.span)))
     return arguments
 

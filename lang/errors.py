@@ -288,7 +288,11 @@ def unknown_name(name: str, candidates: Sequence[str], span: Span) -> Diagnostic
 @code("E0202", "name declared twice")
 def duplicate_name(name: str, span: Span, first: Span, help: str = "give one of them another name") -> Diagnostic:
     return finding(
-        f"`{name}` is declared twice", span, "declared again here", labels=(Label(first, "first declared here"),), help=(help,)
+        f"`{name}` is declared twice",
+        span,
+        "declared again here",
+        labels=(Label(first, "first declared here"),),
+        help=(help,),
     )
 
 
@@ -391,7 +395,10 @@ def argument_mismatch(
 def result_mismatch(found: str, declared: str, span: Span, declaration: Span, what: str = "the result") -> Diagnostic:
     """`found` and `declared` are types, or numbers of values in words; `what` has them."""
     return finding(
-        f"{what} is declared {declared}, this is {found}", span, f"this is {found}", labels=(Label(declaration, "declared here"),)
+        f"{what} is declared {declared}, this is {found}",
+        span,
+        f"this is {found}",
+        labels=(Label(declaration, "declared here"),),
     )
 
 
@@ -498,7 +505,12 @@ def sees_the_future(span: Span | None, operation: str, axis: str, labels: Sequen
 
 @code("E0502", "history without a causal mask")
 def history_not_masked(
-    span: Span | None, operation: str, history: str, tokens: Sequence[str], masks: Sequence[Span], labels: Sequence[Label]
+    span: Span | None,
+    operation: str,
+    history: str,
+    tokens: Sequence[str],
+    masks: Sequence[Span],
+    labels: Sequence[Label],
 ) -> Diagnostic:
     """`tokens` are the stream axes of the operation; `masks` is where its mask was made, if it has one."""
     if not tokens:
@@ -674,7 +686,11 @@ def unknown_setting(name: str, place: str, known: Sequence[str], span: Span) -> 
 @code("E0702", "setting given twice")
 def setting_twice(name: str, span: Span, first: Span) -> Diagnostic:
     return finding(
-        f"`{name}` is given twice", span, "given again here", labels=(Label(first, "first given here"),), help=("remove one",)
+        f"`{name}` is given twice",
+        span,
+        "given again here",
+        labels=(Label(first, "first given here"),),
+        help=("remove one",),
     )
 
 
@@ -867,7 +883,9 @@ def unknown_config_parameter(name: str, model: str, known: Sequence[str], span: 
 
 @code("E0731", "config entry given twice")
 def config_twice(name: str, span: Span, first: Span) -> Diagnostic:
-    return finding(f"`{name}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",))
+    return finding(
+        f"`{name}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",)
+    )
 
 
 @code("E0732", "config value that cannot be read")
@@ -876,7 +894,9 @@ def wrong_config_value(found: str, span: Span) -> Diagnostic:
         f"a config value cannot be {found}",
         span,
         "a key of config.json expected",
-        help=("write the key (`D = hidden_size`), a number, or a product or quotient of both (`K = hidden_size / heads`)",),
+        help=(
+            "write the key (`D = hidden_size`), a number, or a product or quotient of both (`K = hidden_size / heads`)",
+        ),
     )
 
 
@@ -901,7 +921,9 @@ def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic
 @code("E0735", "weight mapped twice")
 def weight_twice(what: str, span: Span, first: Span) -> Diagnostic:
     """`what` is a path of the model or the name of a stored tensor."""
-    return finding(f"`{what}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",))
+    return finding(
+        f"`{what}` is mapped twice", span, "again here", labels=(Label(first, "first here"),), help=("remove one",)
+    )
 
 
 @code("E0736", "layout that does not fit its weight")
@@ -935,7 +957,9 @@ def inconsistent_module(name: str, problems: Sequence[str], after: str = "") -> 
 
 @code("E0802", "IR text that cannot be read")
 def ir_text(span: Span, expected: str) -> Diagnostic:
-    found = f"`{shorten(span.text)}`" if span.text.strip() else "the end of a line" if span.text else "the end of the text"
+    found = (
+        f"`{shorten(span.text)}`" if span.text.strip() else "the end of a line" if span.text else "the end of the text"
+    )
     return finding(f"expected {expected}, found {found}", span, "the text of a module cannot be read from here on")
 
 
@@ -954,7 +978,9 @@ def not_inlinable(name: str, reason: str, candidates: Sequence[str] = ()) -> Dia
 
 @code("E0805", "unknown optimisation level")
 def unknown_level(level: str, levels: Sequence[str]) -> Diagnostic:
-    return finding(f"there is no optimisation level `{shorten(level)}`", help=(f"the levels are {one_of(levels, 'and')}",))
+    return finding(
+        f"there is no optimisation level `{shorten(level)}`", help=(f"the levels are {one_of(levels, 'and')}",)
+    )
 
 
 @code("E0806", "rule that cannot be used")
@@ -1006,7 +1032,10 @@ def which_one(kind: str, path: str, names: Sequence[str]) -> Diagnostic:
 
 @code("E0905", "name that cannot be a file's")
 def bad_spec_name(name: str, reason: str) -> Diagnostic:
-    return finding(f"`{shorten(name)}` cannot be the name of a model: {reason}", help=("names are made of letters, digits and `_`: `weft new tiny`",))
+    return finding(
+        f"`{shorten(name)}` cannot be the name of a model: {reason}",
+        help=("names are made of letters, digits and `_`: `weft new tiny`",),
+    )
 
 
 @code("E0906", "device that is not there")
@@ -1027,7 +1056,10 @@ def too_little_memory(model: str, needed: str, there: str) -> Diagnostic:
 @code("E0908", "refused by the system")
 def system_refused(path: str, reason: str) -> Diagnostic:
     where = f"`{path}`" if path else "a file"
-    return finding(f"the system refused to work with {where}: {reason}", help=("check the path, its permissions and the space left",))
+    return finding(
+        f"the system refused to work with {where}: {reason}",
+        help=("check the path, its permissions and the space left",),
+    )
 
 
 # ------------------------------------------------------------------ E093x: export and ONNX sessions
@@ -1129,7 +1161,9 @@ def loss_not_finite(step: int, value: float, folder: str) -> Diagnostic:
 
 @code("E0946", "run in use")
 def run_in_use(folder: str) -> Diagnostic:
-    return finding(f"another process is training in `{folder}`", help=("wait until it ends, or train into another folder",))
+    return finding(
+        f"another process is training in `{folder}`", help=("wait until it ends, or train into another folder",)
+    )
 
 
 @code("E0947", "unreadable tokenizer")
@@ -1171,17 +1205,23 @@ def damaged_data(folder: str, reason: str) -> Diagnostic:
 
 @code("E0952", "weights that do not fit the model")
 def weights_misfit(path: str, reason: str) -> Diagnostic:
-    return finding(f"the weights in `{path}` do not fit the model: {reason}", help=("use the spec that they were trained with",))
+    return finding(
+        f"the weights in `{path}` do not fit the model: {reason}", help=("use the spec that they were trained with",)
+    )
 
 
 @code("E0953", "run that is not there")
 def no_run(folder: str, missing: str) -> Diagnostic:
-    return finding(f"`{folder}` is not a finished run: it has no `{missing}`", help=("train one with `weft train FILE`",))
+    return finding(
+        f"`{folder}` is not a finished run: it has no `{missing}`", help=("train one with `weft train FILE`",)
+    )
 
 
 @code("E0954", "unreadable record")
 def bad_record(path: str, line: int, expected: str) -> Diagnostic:
-    return finding(f"line {line:,} of `{path}` is not {expected}", help=("every line of a .jsonl file is one JSON object",))
+    return finding(
+        f"line {line:,} of `{path}` is not {expected}", help=("every line of a .jsonl file is one JSON object",)
+    )
 
 
 @code("E0955", "bad run folder")
@@ -1196,13 +1236,20 @@ def not_fused(name: str, reasons: Sequence[str], rules: Sequence[str], span: Spa
         span,
         "this expectation",
         notes=reasons,
-        help=() if reasons else (*did_you_mean(name, rules), f"the rules are: {', '.join(rules)}" if rules else "no rules ran"),
+        help=()
+        if reasons
+        else (*did_you_mean(name, rules), f"the rules are: {', '.join(rules)}" if rules else "no rules ran"),
     )
 
 
 @code("E0810", "not possible in PyTorch source")
 def not_in_torch(what: str, why: str, span: Span | None) -> Diagnostic:
-    return finding(f"{what} cannot be written as PyTorch: {why}", span, "made here", help=("choose another name or form for it in the spec",))
+    return finding(
+        f"{what} cannot be written as PyTorch: {why}",
+        span,
+        "made here",
+        help=("choose another name or form for it in the spec",),
+    )
 
 
 @code("E0956", "model that cannot be trained so")

@@ -104,7 +104,9 @@ class _Loader:
             if isinstance(item, tree.Checkpoint):
                 unit.checkpoints.append(item)
             elif item.name in unit.items:
-                self.diagnostics.append(errors.duplicate_name(item.name, name_span(item), name_span(unit.items[item.name])))
+                self.diagnostics.append(
+                    errors.duplicate_name(item.name, name_span(item), name_span(unit.items[item.name]))
+                )
             else:
                 unit.items[item.name] = item
         for item in file.items:
@@ -128,9 +130,13 @@ class _Loader:
                     at = word_span(use.span, name)
                     self.diagnostics.append(errors.not_in_module(name, ".".join(use.path), list(target.items), at))
             elif name in unit.items:
-                self.diagnostics.append(errors.duplicate_name(name, name_span(unit.items[name]), word_span(use.span, name)))
+                self.diagnostics.append(
+                    errors.duplicate_name(name, name_span(unit.items[name]), word_span(use.span, name))
+                )
             elif name in unit.imported and unit.imported[name][1] is not item:
-                self.diagnostics.append(errors.duplicate_name(name, word_span(use.span, name), self._imports[unit.prefix, name]))
+                self.diagnostics.append(
+                    errors.duplicate_name(name, word_span(use.span, name), self._imports[unit.prefix, name])
+                )
             else:
                 unit.imported[name] = (target, item)
                 self._imports.setdefault((unit.prefix, name), word_span(use.span, name))

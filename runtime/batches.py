@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,10 +105,9 @@ def check_length(corpus: Corpus, length: int, span: Span | None = None) -> None:
             raise WeftError(errors.too_little_data("training text", len(tokens.ids), length + 1, span))
 
 
-def validation_rows(tokens: Tokens, length: int) -> Iterator[Batch]:
-    """Rows of one, covering every label once, in order; the last row is padded with tokens that do not count."""
-    for start in range(0, len(tokens.ids) - 1, length):
-        yield cut(tokens, start, min(length, len(tokens.ids) - 1 - start), length)
+def validation_row(tokens: Tokens, start: int, length: int) -> Batch:
+    """The row that begins at `start`; beyond the last label it is padded with tokens that do not count."""
+    return cut(tokens, start, min(length, len(tokens.ids) - 1 - start), length)
 
 
 def cut(tokens: Tokens, start: int, count: int, length: int) -> Batch:

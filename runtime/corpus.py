@@ -81,22 +81,25 @@ def split(
 ) -> tuple[NDArray[np.uint8], tuple[int, int] | None]:
     """Whole documents for validation: in the order of their keys, until `share` of the bytes is reached.
 
-    Documents that would take it past one and a half times the share are passed over. When none fits, the end of the
-    longest one is cut off for validation instead.
+    Documents of more than a quarter of that are passed over, so that several are seen; only when that leaves too few
+    may one be longer, but never past one and a half times the share. When none fits, the end of the longest document is
+    cut off for validation instead.
     """
     if share == 0 or not len(keys):
         return roles, None
     roles = roles.copy()
     wanted = share * float(sizes[roles == _TRAIN].sum())
     taken = 0
-    for document in np.argsort(keys, kind="stable"):
-        if roles[document] == _TRAIN and taken < wanted and taken + sizes[document] <= 1.5 * wanted:
-            roles[document] = _VALIDATION
-            taken += int(sizes[document])
+    for longest in (0.25 * wanted, 1.5 * wanted):
+        for document in np.argsort(keys, kind="stable"):
+            fits = sizes[document] <= longest and taken + sizes[document] <= 1.5 * wanted
+            if taken < wanted and fits and roles[document] == _TRAIN:
+                roles[document] = _VALIDATION
+                taken += int(sizes[document])
     if taken:
         return roles, None
-    longest = int(np.argmax(np.where(roles == _TRAIN, sizes, -1)))
-    return roles, (longest, int(sizes[longest]) - max(1, round(wanted)))
+    last = int(np.argmax(np.where(roles == _TRAIN, sizes, -1)))
+    return roles, (last, int(sizes[last]) - max(1, round(wanted)))
 
 
 def sample(sources: Iterable[tuple[Term, Survey]], folder: Path) -> Iterator[str]:

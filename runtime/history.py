@@ -63,10 +63,10 @@ class History:
         line = ",".join("" if v is None else repr(v) for v in values).encode() + b"\n"
         self._hash.update(line)
         self._file.write(line)
+        self._file.flush()
 
     def mark(self) -> dict[str, Any]:
         """Where the file ends now, once it is on the disk to there."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         return {"bytes": self._file.tell(), "sha256": self._hash.hexdigest()}
 

@@ -60,6 +60,18 @@ class Objective:
             total += loss.detach() * share
         return float(total)
 
+    @property
+    def emulated(self) -> bool:
+        """Whether this CPU has no units for bfloat16, so that float32 would be faster (about three times)."""
+        if (
+            self._compute is not torch.bfloat16
+            or self._device.type != "cpu"
+            or not hasattr(torch.cpu, "get_capabilities")
+        ):
+            return False
+        known = torch.cpu.get_capabilities()
+        return known.get("architecture") == "x86_64" and not (known.get("amx_bf16") or known.get("avx512_bf16"))
+
     @torch.no_grad()
     def mean(self, batch: Batch) -> float:
         """The cross-entropy of a batch without noise, in nats per label."""

@@ -137,6 +137,8 @@ def _train_stage(
     module: Module, recipe: RecipePlan, stage: StagePlan, origin: Path, run: Run, options: Options, reporter: Reporter
 ) -> Result:
     folder = run.stage(stage.name)
+    if run.weights(stage.name).is_file():
+        return _read_result(folder, reporter, stage)
     folder.mkdir(exist_ok=True)
     corpus = _corpus(recipe, stage, origin, run, reporter)
     check_vocabulary(run.load_tokenizer().size, module)
@@ -155,9 +157,19 @@ def _train_stage(
         model, stage, corpus, folder, decayed=matrices(module), start=start, options=options, reporter=reporter
     )
     if result.finished:
+        files.write_json(folder / "result.json", plain(result))
         save_weights(model, run.weights(stage.name))
-        files.write_json(folder / "result.json", plain(result) | {"threads": torch.get_num_threads()})
         reporter.say(_summary(stage, result))
+    return result
+
+
+def _read_result(folder: Path, reporter: Reporter, stage: StagePlan) -> Result:
+    """What a stage came to that was finished before: its weights are written last."""
+    try:
+        result = Result(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise WeftError(errors.bad_run_folder(str(folder), "its `result.json` cannot be read")) from error
+    reporter.say(_summary(stage, result))
     return result
 
 
@@ -211,7 +223,7 @@ def enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple
         changed = _changed(known, identity, stages)
         if changed:
             raise WeftError(errors.other_run(str(run.folder), changed))
-    elif any(p for p in run.folder.iterdir() if p.name != _LOCK):
+    elif any(p.name.removesuffix(files.WRITING) not in _FIRST for p in run.folder.iterdir()):
         raise WeftError(errors.bad_run_folder(str(run.folder), "it has other files"))
     files.write(run.spec, spec)
     files.write(run.module, print_module(module))
@@ -246,6 +258,9 @@ def environment() -> dict[str, Any]:
 
 
 _LOCK = ".lock"
+
+_FIRST = frozenset((_LOCK, "spec.llm", "model.ir", "environment.json", "run.json"))
+"""What a run may have left that was stopped before it had its `run.json`."""
 
 
 @contextmanager

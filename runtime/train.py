@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,26 +122,24 @@ def train(
     named = dict(model.named_parameters())
     optimizer = AdamW(named, plan.optimizer, decayed)
     folder.mkdir(parents=True, exist_ok=True)
-    saved = _resume(folder, reporter)
+    saved = _newest(folder, reporter)
     if saved is None:
         model.initialise(plan.seed) if start is None else place(model, start, "the stage before")  # type: ignore[operator]
-        at, position, seconds, mark = 0, batches.start(), 0.0, None
+        here = Place(0, batches.start(), 0.0, None)
     else:
-        place(model, saved.tensors["model"], str(folder))
-        if saved.step:
-            optimizer.restore(saved.tensors["optimizer"])
-        torch.set_rng_state(saved.tensors["random"]["cpu"])
-        at, position = saved.step, Position(tuple(saved.state["drawn"]))
-        seconds, mark = float(saved.state["seconds"]), saved.state["history"]
-    history = History(folder / "loss.csv", mark)
+        here = _restore(saved, model, optimizer, str(folder))
+    position = here.position
+    history = History(folder / "loss.csv", here.history)
     unigram = unigram_entropy(corpus.validation)
     objective = Objective(model, plan, options.device)
-    began = time.monotonic() - seconds
+    if objective.emulated:
+        reporter.say("this CPU has no bfloat16 units: `compute = f32` would be about three times faster here")
+    began = time.monotonic() - here.seconds
     stop = numbers.steps if options.stop is None else min(options.stop, numbers.steps)
     speed = 0.0
-    reporter.begin(plan.name, at, numbers.steps)
+    reporter.begin(plan.name, here.step, numbers.steps)
     try:
-        for step in range(at, stop):
+        for step in range(here.step, stop):
             step_began = time.monotonic()
             batch, position = batches.take(position, numbers.rows)
             loss = objective.gradients(batch, numbers.micro, step)
@@ -150,7 +149,7 @@ def train(
             learning_rate = rate(plan.optimizer["lr"], step, numbers.steps, numbers.tokens)
             optimizer.step(learning_rate)
             last = step + 1 == numbers.steps
-            speed = _blend(speed, numbers.tokens / (time.monotonic() - step_began), step - at)
+            speed = _blend(speed, numbers.tokens / (time.monotonic() - step_began), step - here.step)
             reporter.step(step + 1, loss, speed, (numbers.steps - step - 1) * numbers.tokens / speed)
             seen = None
             if unigram is not None and (last or (step + 1) % numbers.validate == 0):
@@ -178,18 +177,37 @@ def train(
     return Result(final.step, numbers.steps, final.tokens, final.loss, final.validation, unigram, final.seconds)
 
 
-def _resume(folder: Path, reporter: Reporter) -> Checkpoint | None:
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands: steps done, rows drawn, seconds spent, and how far its history reaches (None: no history)."""
+
+    step: int
+    position: Position
+    seconds: float
+    history: Mapping[str, Any] | None
+
+
+def _newest(folder: Path, reporter: Reporter) -> Checkpoint | None:
     """The newest good checkpoint; half-written and damaged ones newer than it are removed, and that is said."""
-    place_of = folder / "checkpoints"
-    for name in sweep(place_of):
+    checkpoints_folder = folder / "checkpoints"
+    for name in sweep(checkpoints_folder):
         reporter.say(f"removed `{name}`: it was not finished when the run was stopped")
-    saved, reasons = checkpoints.newest_good(place_of)
+    saved, reasons = checkpoints.newest_good(checkpoints_folder)
     for reason in reasons:
         reporter.say(f"damaged checkpoint passed over: {reason}")
     if saved is not None:
-        checkpoints.forget_after(place_of, saved.step)
+        checkpoints.forget_after(checkpoints_folder, saved.step)
         reporter.say(f"continuing at step {saved.step:,}")
     return saved
+
+
+def _restore(saved: Checkpoint, model: nn.Module, optimizer: AdamW, origin: str) -> Place:
+    """Puts weights, moments and random state back; gives the place that the checkpoint marks."""
+    place(model, saved.tensors["model"], origin)
+    optimizer.restore(saved.tensors["optimizer"])
+    torch.set_rng_state(saved.tensors["random"]["cpu"])
+    state = saved.state
+    return Place(saved.step, Position(tuple(state["drawn"])), float(state["seconds"]), state["history"])
 
 
 def _blend(mean: float, value: float, count: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .batches import Batch, stack, validation_rows
+from .batches import Batch, stack, validation_row
 from .tokens import Tokens
 
 GLANCE = 1 << 14
@@ -39,14 +39,14 @@ def validate(
 ) -> float:
     """The mean loss in nats per token over at most about `limit` tokens, spread evenly over the text.
 
-    `mean` gives the mean loss of a batch of up to `rows_at_once` rows.
+    `mean` gives the mean loss of a batch of up to `rows_at_once` rows. Without a limit every label counts once.
     """
-    rows = [row for tokens in validation for row in validation_rows(tokens, length)]
+    rows = [(tokens, start) for tokens in validation for start in range(0, len(tokens.ids) - 1, length)]
     stride = max(1, math.ceil(len(rows) * length / limit))
     chosen = rows[::stride]
     total = counted = 0.0
     for start in range(0, len(chosen), rows_at_once):
-        batch = stack(chosen[start : start + rows_at_once])
+        batch = stack([validation_row(*row, length) for row in chosen[start : start + rows_at_once]])
         total += mean(batch) * batch.counted
         counted += batch.counted
     return total / counted

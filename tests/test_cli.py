@@ -315,6 +315,16 @@ def test_show_prints_a_tree_with_layers_folded(capsys: pytest.CaptureFixture[str
     assert len(out.splitlines()) < 25
 
 
+def test_small_letters_in_brackets_are_axes_not_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "small.llm"
+    path.write_text(
+        "use nn: Embedding\n\nmodel Small(v: dim = 8, bold: dim = 4) {\n  stream t as s\n  embed = Embedding(v, bold)\n"
+        "  forward(tokens: int[b, t]) -> [b, t, v] { tokens |> embed |> embed.logits }\n}\n"
+    )
+    assert weft("show", path) == 0
+    assert "→ [b, t, bold]" in capsys.readouterr().out
+
+
 def test_show_prints_ir_that_parses_back_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("full", "rows", "step", "step+rows"):
         assert weft("show", QUICK, "--ir", "--form", form) == 0

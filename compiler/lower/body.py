@@ -45,7 +45,11 @@ def axis_diagnostic(error: AxisError, span: Span, operands: tuple[Tensor, ...]) 
 
 def operation_span(span: Span, operands: tuple[Tensor, ...]) -> Span:
     """The operator or the function's name inside an expression, so that carets do not cover its operands."""
-    inside = [o.span for o in operands if o.span.source == span.source and span.start <= o.span.start <= o.span.end <= span.end]
+    inside = [
+        o.span
+        for o in operands
+        if o.span.source == span.source and span.start <= o.span.start <= o.span.end <= span.end
+    ]
     if len(inside) == 2 and inside[0].end <= inside[1].start:
         between = span.source.text[inside[0].end : inside[1].start]
         found = re.fullmatch(r"[\s)]*([-+*/%^<>=!]+|and|or|\|>)[\s(]*", between)
@@ -97,7 +101,9 @@ class Body:
             raise WeftError(axis_diagnostic(error, span, operands)) from error
         for axis in self.graph.type(value).axes:
             if len(axis.size.terms) > limits.TERMS:
-                raise WeftError(errors.too_large(f"the size of `{axis.name}`", f"a sum of {limits.TERMS} products", span))
+                raise WeftError(
+                    errors.too_large(f"the size of `{axis.name}`", f"a sum of {limits.TERMS} products", span)
+                )
         return self.tensor(value, span)
 
     def constant(self, number: bool | int | float, span: Span) -> Tensor:

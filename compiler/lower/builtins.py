@@ -49,7 +49,9 @@ class Arguments:
     def one_axis(self) -> str:
         names = self.axes()
         if len(names) != 1:
-            raise WeftError(errors.wrong_call(f"`{self.name}` works along one axis", self.at, (f"write {USAGE[self.name]}",)))
+            raise WeftError(
+                errors.wrong_call(f"`{self.name}` works along one axis", self.at, (f"write {USAGE[self.name]}",))
+            )
         return names[0]
 
     def remaining_axes(self) -> tuple[str, ...]:
@@ -75,7 +77,11 @@ class Arguments:
     def done(self) -> None:
         extra = self.positional[0] if self.positional else next(iter(self.named.values()), None)
         if extra is not None:
-            raise WeftError(errors.wrong_call(f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",), "not taken"))
+            raise WeftError(
+                errors.wrong_call(
+                    f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",), "not taken"
+                )
+            )
 
 
 class Given:
@@ -133,7 +139,9 @@ def _dot(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
             both = [n for n in a.type.names if b.type.has(n)]
             help = f"did you mean `{both[-1]}`? Both operands have it." if both else "the operands share no axis"
             labels = tuple(Label(t.span, f"this is {t.type}") for t in (a, b) if t.span != at)
-            raise WeftError(errors.not_an_axis(f"`{name}` is not an axis of both operands", at, labels, help, "contracted here"))
+            raise WeftError(
+                errors.not_an_axis(f"`{name}` is not an axis of both operands", at, labels, help, "contracted here")
+            )
     a, b = evaluator.same_dtype((a, b), span)
     return evaluator.building(span).op("dot", (a, b), span, over=over)
 
@@ -166,7 +174,7 @@ def _argmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 def _softmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x = evaluator.as_real(arguments.tensor())
     given = arguments.next("an axis")
-    operands = (x,)
+    operands: tuple[Tensor, ...] = (x,)
     axis: tree.Expression | None = given.tree
     if isinstance(given.tree, tree.Where):
         operands += (evaluator.as_tensor(Given(None, given.tree.mask, None, given.tree.mask.span)),)
@@ -375,7 +383,9 @@ def _static(name: str, numbers: list[Any], span: Span) -> Any:
     except (ValueError, OverflowError, ZeroDivisionError) as error:
         if isinstance(error, OverflowError):
             raise WeftError(errors.too_large(f"`{name}` of {numbers[0]}", REAL, span)) from error
-        raise WeftError(errors.number_out_of_range(f"`{name}` of {numbers[0]}: there is no real result", span)) from error
+        raise WeftError(
+            errors.number_out_of_range(f"`{name}` of {numbers[0]}: there is no real result", span)
+        ) from error
 
 
 _REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor")
@@ -429,9 +439,15 @@ def _initialiser(kind: str, defaults: Mapping[str, float | None]) -> None:
             found = evaluator.value_of(given) if given else default
             value = number(found)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise WeftError(errors.parameter_mismatch(name, "a number", describe(found), given.span if given else span))
+                raise WeftError(
+                    errors.parameter_mismatch(name, "a number", describe(found), given.span if given else span)
+                )
             if name == "std" and value < 0:
-                raise WeftError(errors.parameter_mismatch(name, "a number of at least 0", describe(value), given.span if given else span))
+                raise WeftError(
+                    errors.parameter_mismatch(
+                        name, "a number of at least 0", describe(value), given.span if given else span
+                    )
+                )
             values.append((name, float(value)))
         return Init(kind, tuple(values))
 

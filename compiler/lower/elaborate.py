@@ -36,6 +36,12 @@ class Specialised:
     several: bool
 
 
+REORDERED = (
+    "the argument has that axis in another place: results have their axes in the order in which they are first met,\n"
+    "so write `x * scale` rather than `scale * x`; a fn with a declared result puts them in its order"
+)
+
+
 class Elaborator:
     """State of the elaboration of one model.
 
@@ -86,7 +92,11 @@ class Elaborator:
                 raise WeftError(errors.wrong_kind(describe(value), "a model", item.value.span))
             return value
         kind = type(item).__name__.lower()
-        help = (f"an interface is the kind of a parameter: `inner: {item.name}`",) if isinstance(item, tree.Interface) else ()
+        help = (
+            (f"an interface is the kind of a parameter: `inner: {item.name}`",)
+            if isinstance(item, tree.Interface)
+            else ()
+        )
         raise WeftError(errors.wrong_kind(f"the {kind} `{item.name}`", "a value", span, help))
 
     def construct(self, component: Component, arguments: list[Given], span: Span) -> Component:
@@ -98,10 +108,16 @@ class Elaborator:
         for name, value, at in arguments:
             if name is None:
                 if not free:
-                    raise WeftError(errors.wrong_call(f"`{declaration.name}` takes {len(names)} arguments", at, (), "one too many"))
+                    raise WeftError(
+                        errors.wrong_call(f"`{declaration.name}` takes {len(names)} arguments", at, (), "one too many")
+                    )
                 name = free[0]
             if name not in names:
-                raise WeftError(errors.wrong_call(f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names), "unknown"))
+                raise WeftError(
+                    errors.wrong_call(
+                        f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names), "unknown"
+                    )
+                )
             if name not in free:
                 raise WeftError(errors.wrong_call(f"`{name}` is given twice", at, (), "given again"))
             free.remove(name)
@@ -135,9 +151,8 @@ class Elaborator:
                 static = typed(self, callee.unit, parameter, kind, value, at)
                 bound[parameter.name] = self._lowered(static) if kind == "int" else static
         partial = FnValue(callee.unit, callee.declaration, tuple(bound.items()))
-        if tensors and not any(p.name in given for p in tensors):
-            if all(p.default is None for p in tensors):
-                return partial
+        if tensors and all(p.default is None and p.name not in given for p in tensors):
+            return partial
         scope = Scope(callee.unit)
         for parameter in signature.parameters:
             if self._takes_tensor(parameter):
@@ -151,7 +166,16 @@ class Elaborator:
             statics.append((parameter.name, value))
         key = ("fn", callee.definition, canonical(tuple(v for _, v in statics)))
         return self._invoke(
-            evaluator, callee.declaration, None, callee.declaration.name, scope, key, tuple(statics), given, span, callee.definition
+            evaluator,
+            callee.declaration,
+            None,
+            callee.declaration.name,
+            scope,
+            key,
+            tuple(statics),
+            given,
+            span,
+            callee.definition,
         )
 
     def _takes_tensor(self, parameter: tree.Parameter) -> bool:
@@ -173,7 +197,9 @@ class Elaborator:
             if isinstance(parameter.type, tree.NamedType):
                 help = ("numbers and sizes are parameters of the block, a method takes tensors",)
                 shown = f"`{parameter.type.name}`"
-                raise WeftError(errors.wrong_kind(shown, "the axes of a tensor, as in `[.., D]`", parameter.type.span, help))
+                raise WeftError(
+                    errors.wrong_kind(shown, "the axes of a tensor, as in `[.., D]`", parameter.type.span, help)
+                )
         given = _assign(f"{owner.label}.{name}", method.signature.parameters, arguments, span, set())
         definition = f"{owner.component.unit.prefix}.{owner.label}.{name}"
         return self._invoke(evaluator, method, owner, name, owner.scope, owner.key, (), given, span, definition)
@@ -194,10 +220,14 @@ class Elaborator:
             else:
                 shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
                 raise WeftError(errors.wrong_call(shown, span))
-        binding, local = self._bind(declaration, parameters, tensors, owner, owner.label if owner else label, scope, span)
+        binding, local = self._bind(
+            declaration, parameters, tensors, owner, owner.label if owner else label, scope, span
+        )
         tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
         try:
-            made = self._specialise(declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition)
+            made = self._specialise(
+                declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition
+            )
         except WeftError as error:
             raise error.seen_from(span, f"`{owner.label if owner else label}` is called here") from error
 
@@ -239,7 +269,17 @@ class Elaborator:
             definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
             try:
                 one = self._specialise(
-                    method, placed, "forward", placed.scope, placed.key, (), parameters, binding, local, span, definition
+                    method,
+                    placed,
+                    "forward",
+                    placed.scope,
+                    placed.key,
+                    (),
+                    parameters,
+                    binding,
+                    local,
+                    span,
+                    definition,
                 )
             except WeftError as error:
                 raise error.seen_from(span, "the layers are called here") from error
@@ -273,7 +313,9 @@ class Elaborator:
 
         for one in made:
             function = self.functions[one.name]
-            kept = [v for v, n in zip(function.graph.outputs, function.outputs, strict=True) if not n.startswith("penalty.")]
+            kept = [
+                v for v, n in zip(function.graph.outputs, function.outputs, strict=True) if not n.startswith("penalty.")
+            ]
             present = {n: v for v, n in zip(function.graph.outputs, function.outputs, strict=True)}
             extra = [present.get(f"penalty.{p}") or constant(function.graph, 0.0) for p in penalties]
             function.graph.outputs = (*kept, *extra)
@@ -314,18 +356,22 @@ class Elaborator:
             message = error.message
             if error.wanted is not None and error.given is not None:
                 wanted = owner.actual.get(error.wanted.name, error.wanted.name) if owner else error.wanted.name
-                message = (
-                    f"`{label}` takes an axis `{wanted}` of size {error.wanted.size} here, "
-                    f"the argument has `{error.given.name}` of size {error.given.size}"
-                )
-            raise WeftError(errors.argument_mismatch(message, str(given.type), given.span, labels, error.help)) from error
+                found = error.given
+                size = f"of size {found.size}" if found.size.is_constant else "of open size"
+                message = f"`{label}` takes an axis `{wanted}` of size {error.wanted.size} here"
+                message += f", this has `{found.name}` {size}"
+                if given.type.has(wanted) and given.type.axis(wanted).size == error.wanted.size:
+                    error.help = REORDERED
+            raise WeftError(
+                errors.argument_mismatch(message, str(given.type), given.span, labels, error.help)
+            ) from error
 
     def _cast(self, evaluator: Evaluator, tensor: Tensor, wanted: TensorType) -> Tensor:
         return evaluator.as_real(tensor) if wanted.dtype == "real" else tensor
 
     def _outward(self, type: TensorType, binding: Binding, owner: Placed | None, span: Span) -> TensorType:
         """A local type in the caller's names."""
-        axes = []
+        axes: list[Axis] = []
         for axis in type.axes:
             name = binding.actual.get(axis.name) or (owner.actual.get(axis.name) if owner else None) or axis.name
             if any(a.name == name for a in axes):
@@ -372,7 +418,9 @@ class Elaborator:
         for parameter, type in zip(parameters, local, strict=True):
             twice = next((n for i, n in enumerate(type.names) if n in type.names[:i]), None)
             if twice is not None:
-                raise WeftError(errors.axis_twice(f"`{parameter.name}` has the axis `{twice}` twice", parameter.span, (), TWICE))
+                raise WeftError(
+                    errors.axis_twice(f"`{parameter.name}` has the axis `{twice}` twice", parameter.span, (), TWICE)
+                )
             inner.entries[parameter.name] = body.input(parameter.name, type, parameter.span)
             body.name(inner.entries[parameter.name], parameter.name)
         for name, axis in binding.axes.items():
@@ -396,15 +444,27 @@ class Elaborator:
         values = ("value",) if not several else tuple(f"value.{i}" for i in range(len(results)))
         outputs = (*values, *(f"penalty.{p}" for p in penalties))
         name = self.add_function(
-            f"{owner.label}.{label}" if owner else label, body, tuple(body.inputs), outputs,
-            block=owner.label if owner else "", method=label, span=declaration.span, definition=definition, statics=statics,
+            f"{owner.label}.{label}" if owner else label,
+            body,
+            tuple(body.inputs),
+            outputs,
+            block=owner.label if owner else "",
+            method=label,
+            span=declaration.span,
+            definition=definition,
+            statics=statics,
         )
         if owner is not None:
             self.used.setdefault(owner.key, set()).update(body.used)
         return Specialised(name, tuple(t.type for t in results), penalties, several)
 
     def _declared(
-        self, evaluator: Evaluator, declaration: tree.Fn | tree.Method, results: list[Tensor], owner: Placed | None, at: Span
+        self,
+        evaluator: Evaluator,
+        declaration: tree.Fn | tree.Method,
+        results: list[Tensor],
+        owner: Placed | None,
+        at: Span,
     ) -> list[Tensor]:
         declared = declaration.signature.results
         if not declared:
@@ -447,7 +507,9 @@ def _busy(entry: Any) -> bool:
 
 def _is_tensor(parameter: tree.Parameter) -> bool:
     """Whether a parameter of a fn or method takes a tensor: typed with axes, or without a type and a default."""
-    return isinstance(parameter.type, tree.TensorTypeExpression) or (parameter.type is None and parameter.default is None)
+    return isinstance(parameter.type, tree.TensorTypeExpression) or (
+        parameter.type is None and parameter.default is None
+    )
 
 
 def _declared(parameter: tree.Parameter) -> tree.TensorTypeExpression | None:
@@ -470,7 +532,9 @@ def _assign(
     for name, value, at in arguments:
         if name is None:
             if not free:
-                raise WeftError(errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at, (), "one too many"))
+                raise WeftError(
+                    errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at, (), "one too many")
+                )
             name = free[0]
         if name not in [p.name for p in parameters]:
             help = _did_you_mean(name, [p.name for p in parameters])

@@ -17,15 +17,37 @@ from .body import Body
 from .builtins import BUILTINS, Given
 from .scope import Scope, declared_once
 from .values import (
-    Builtin, Component, Deferred, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, Tensor, describe,
+    Builtin,
+    Component,
+    Deferred,
+    FnValue,
+    MethodValue,
+    Overrides,
+    Pack,
+    Placed,
+    PlacedLayers,
+    Tensor,
+    describe,
 )
 
 if TYPE_CHECKING:
     from .elaborate import Elaborator
 
 _OPS = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod", "^": "pow", "<": "lt", "<=": "le", ">": "gt", ">=": "ge",
-    "==": "eq", "!=": "ne", "and": "and", "or": "or",
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "%": "mod",
+    "^": "pow",
+    "<": "lt",
+    "<=": "le",
+    ">": "gt",
+    ">=": "ge",
+    "==": "eq",
+    "!=": "ne",
+    "and": "and",
+    "or": "or",
 }
 
 
@@ -119,14 +141,18 @@ class Evaluator:
             rests = self.building(given.span).binding.rests
             if not rests:
                 help = ("write `..` in the type of an argument, or name the axes",)
-                raise WeftError(errors.wrong_call("`..` stands for nothing here: no argument is declared with it", given.span, help))
+                raise WeftError(
+                    errors.wrong_call("`..` stands for nothing here: no argument is declared with it", given.span, help)
+                )
             return tuple(a.name for axes in rests for a in axes)
         if isinstance(here, tree.Tuple):
             return tuple(n for i in here.items for n in self.axis_names(Given(None, i, None, i.span)))
         if isinstance(here, tree.Name):
             found, value = self.scope.find(here.id, here.span)
             return tuple(a.name for a in value.axes) if found and isinstance(value, Pack) else (here.id,)
-        raise WeftError(errors.wrong_call("the name of an axis is needed here", given.span, (), "not the name of an axis"))
+        raise WeftError(
+            errors.wrong_call("the name of an axis is needed here", given.span, (), "not the name of an axis")
+        )
 
     # ------------------------------------------------------------ names and parts
 
@@ -204,7 +230,9 @@ class Evaluator:
             if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
                 return Size.symbol(f"({e.span.text})")
             parts = ((e.left, left), (e.right, right))
-            values = ", ".join(f"{p.span.text} = {numbers.number(v)}" for p, v in parts if not isinstance(p, tree.Number))
+            values = ", ".join(
+                f"{p.span.text} = {numbers.number(v)}" for p, v in parts if not isinstance(p, tree.Number)
+            )
             raise WeftError(errors.inexact_division(e.span.text, values, e.span)) from error
         except numbers.NotStatic as error:
             if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
@@ -242,7 +270,9 @@ class Evaluator:
         value = self.evaluate(e.left)
         first = Given(None, None, value, e.left.span)
         if isinstance(e.right, tree.Call):
-            return self._apply(self.evaluate(e.right.function), (first, *self._given(e.right)), e.right.span, e.right.function.span)
+            return self._apply(
+                self.evaluate(e.right.function), (first, *self._given(e.right)), e.right.span, e.right.function.span
+            )
         return self._apply(self.evaluate(e.right), (first,), e.right.span, e.right.span)
 
     # ------------------------------------------------------------ calls
@@ -311,7 +341,9 @@ class Evaluator:
             self._penalty(statement)
         else:
             word = "next" if isinstance(statement, tree.Next) else "yield"
-            raise WeftError(errors.wrong_kind(f"`{word}` outside of a `scan`", "a statement of a method", statement.span))
+            raise WeftError(
+                errors.wrong_kind(f"`{word}` outside of a `scan`", "a statement of a method", statement.span)
+            )
 
     def _let(self, statement: tree.Let) -> None:
         value = self.evaluate(statement.value)
@@ -337,7 +369,9 @@ class Evaluator:
         tensor = self.as_real(self.lift(self.evaluate(statement.value), statement.value.span))
         if tensor.type.axes:
             help = "average over its axes, `..` included: `mean(x, ..)`"
-            raise WeftError(errors.argument_mismatch("a penalty is one number", str(tensor.type), statement.value.span, (), help))
+            raise WeftError(
+                errors.argument_mismatch("a penalty is one number", str(tensor.type), statement.value.span, (), help)
+            )
         body.penalties.setdefault(statement.name, []).append(tensor.value)
 
     def _tuple(self, e: tree.Tuple) -> Any:
@@ -371,7 +405,13 @@ class Evaluator:
                 here = here.parts.setdefault(part, Overrides(span=span))
             here.leaf, here.span = Deferred(override.value, self.scope.unit), span
         return Component(
-            base.unit, base.declaration, base.arguments, base.spans, base.overrides.merged(overrides), base.stack, base.enclosing
+            base.unit,
+            base.declaration,
+            base.arguments,
+            base.spans,
+            base.overrides.merged(overrides),
+            base.stack,
+            base.enclosing,
         )
 
     def _repeat(self, e: tree.Repeat) -> Any:

@@ -17,14 +17,25 @@ from . import limits, numbers
 from .expressions import Evaluator, Weight
 from .scope import Lazy, Scope, declared_once
 from .values import (
-    LAYER, Component, FnValue, MethodValue, Overrides, Pack, Placed, PlacedLayers, canonical, describe,
+    LAYER,
+    Component,
+    FnValue,
+    MethodValue,
+    Overrides,
+    Pack,
+    Placed,
+    PlacedLayers,
+    canonical,
+    describe,
 )
 
 if TYPE_CHECKING:
     from .elaborate import Elaborator
 
 
-def instantiate(elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None) -> Placed:
+def instantiate(
+    elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None
+) -> Placed:
     """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked."""
     elaborator.burn(component.spans.get("", name_span(component.declaration)), limits.INSTANCE)
     placing = _Placing(elaborator, component, path, label, index)
@@ -75,7 +86,7 @@ class _Placing:
         self._check_overrides()
         for requirement in requirements:
             self._require(requirement)
-        for name, entry in list(self.scope.entries.items()):
+        for entry in list(self.scope.entries.values()):
             if isinstance(entry, Lazy):
                 entry.force(self.declaration.span)
         order = [n for n in self.scope.entries if n in self.placed.children]
@@ -123,7 +134,7 @@ class _Placing:
         if isinstance(value, Pack):
             many = len(value.axes) > 1
             local = tuple(Axis(f"{name}{i + 1}" if many else name, a.size) for i, a in enumerate(value.axes))
-            self.placed.actual.update({l.name: a.name for l, a in zip(local, value.axes, strict=True)})
+            self.placed.actual.update({inner.name: a.name for inner, a in zip(local, value.axes, strict=True)})
             return Pack(local)
         return self._place(value, name)
 
@@ -137,7 +148,9 @@ class _Placing:
         counts = {id(c.declaration): sum(c.declaration is d.declaration for d in chain) for c in chain}
         again = max(chain, key=lambda c: counts[id(c.declaration)])
         second = [c for c in chain if c.declaration is again.declaration][1:2]
-        return errors.recursion(again.declaration.name, (second or [again])[0].spans.get("", name_span(again.declaration)))
+        return errors.recursion(
+            again.declaration.name, (second or [again])[0].spans.get("", name_span(again.declaration))
+        )
 
     def _with_parts(self, name: str, value: Any, span: Span) -> Any:
         override = self._override(name)
@@ -148,7 +161,13 @@ class _Placing:
             raise WeftError(errors.unknown_override(f"{name}.{part}", part, f"`{name}`", (), inner.span or span))
         merged = Overrides(None, override.span, override.parts)
         return Component(
-            value.unit, value.declaration, value.arguments, value.spans, value.overrides.merged(merged), value.stack, value.enclosing
+            value.unit,
+            value.declaration,
+            value.arguments,
+            value.spans,
+            value.overrides.merged(merged),
+            value.stack,
+            value.enclosing,
         )
 
     def _dim(self, member: tree.DimDecl) -> Axis:
@@ -221,7 +240,13 @@ class _Placing:
             if not isinstance(value, Component):
                 raise WeftError(errors.wrong_kind(describe(value), "a component", e.of.span))
             body = Component(
-                value.unit, value.declaration, value.arguments, value.spans, value.overrides.merged(parts), value.stack, value.enclosing
+                value.unit,
+                value.declaration,
+                value.arguments,
+                value.spans,
+                value.overrides.merged(parts),
+                value.stack,
+                value.enclosing,
             )
             label = body.declaration.name
         path: Path = (*self.path, name, LAYER)
@@ -252,7 +277,9 @@ class _Placing:
         for node in walk(member.condition):
             if isinstance(node, tree.Name):
                 shown.append(f"{node.id} = {numbers.number(self.static.evaluate(node))}")
-        raise WeftError(errors.requirement_failed(member.condition.span.text, ", ".join(dict.fromkeys(shown)), member.span))
+        raise WeftError(
+            errors.requirement_failed(member.condition.span.text, ", ".join(dict.fromkeys(shown)), member.span)
+        )
 
     def _check_overrides(self) -> None:
         settable = [n for n, v in self.scope.entries.items() if isinstance(v, Lazy)]
@@ -407,7 +434,8 @@ def unmet(method: tree.InterfaceMethod, value: Any) -> str | None:
         free = [p for p in value.declaration.signature.parameters if p.name not in bound]
         unbound = [p.name for p in free if isinstance(p.type, tree.NamedType) and p.default is None]
         if unbound:
-            return f"`{value.declaration.name}` still needs `{unbound[0]}`: write `{value.declaration.name}({unbound[0]} = ..)`"
+            name = value.declaration.name
+            return f"`{name}` still needs `{unbound[0]}`: write `{name}({unbound[0]} = ..)`"
         taken = sum(1 for p in free if not isinstance(p.type, tree.NamedType))
     elif isinstance(value, Component | Placed):
         members = value.declaration.members if isinstance(value, Component) else tuple(value.methods.values())

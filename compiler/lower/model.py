@@ -75,7 +75,9 @@ def compile_component(name: str, component: Component, ceiling: int | None = Non
     return module
 
 
-def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None, declared: tree.StreamDecl | None) -> str:
+def _entry(
+    elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None, declared: tree.StreamDecl | None
+) -> str:
     """Elaborate `forward` on inputs whose unknown axes are symbols; the name of the function made."""
     method = root.methods.get("forward")
     typed = [p.type for p in method.signature.parameters] if method else []
@@ -87,12 +89,17 @@ def _entry(elaborator: Elaborator, root: Placed, stream: tuple[str, str] | None,
         axes = []
         for entry in type.axes:
             if not isinstance(entry, tree.Name):
-                raise WeftError(errors.wrong_kind(f"`{entry.span.text}`", "the name of an axis", entry.span))
+                help = ("the inputs of a model name all their axes: `tokens: int[B, T]`",)
+                raise WeftError(errors.wrong_kind(f"`{entry.span.text}`", "the name of an axis", entry.span, help))
             found, value = root.scope.find(entry.id, entry.span)
             axes.append(Axis(entry.id, value.size if found and isinstance(value, Axis) else Size.symbol(entry.id)))
         types.append(TensorType(tuple(axes), type.dtype))
     if stream and declared and not any(t.has(stream[0]) for t in types):
-        raise WeftError(errors.unknown_name(stream[0], [n for t in types for n in t.names], word_span(declared.span, stream[0], len("stream"))))
+        raise WeftError(
+            errors.unknown_name(
+                stream[0], [n for t in types for n in t.names], word_span(declared.span, stream[0], len("stream"))
+            )
+        )
     parameters = list(method.signature.parameters)
     from .signature import Binding
 
@@ -124,7 +131,9 @@ def _instance(elaborator: Elaborator, placed: Placed, label: str) -> Instance:
         type = elaborator.weight_type(placed, declaration)
         for axis in type.axes:
             positive(elaborator, f"axis `{axis.name}` of `{name}`", axis.size, declaration.span)
-        parameters.append(Parameter(name, type, initial(elaborator, placed, name, declaration), Origin(declaration.span)))
+        parameters.append(
+            Parameter(name, type, initial(elaborator, placed, name, declaration), Origin(declaration.span))
+        )
     children: list[tuple[str, Instance | Layers]] = []
     for name, child in placed.children.items():
         if isinstance(child, PlacedLayers):

@@ -64,7 +64,12 @@ def declared_type(
 
 
 def conform(
-    evaluator: Evaluator, tensor: Tensor, type: TensorType, stacked: tuple[str, ...], declaration: Span, what: str = "the result"
+    evaluator: Evaluator,
+    tensor: Tensor,
+    type: TensorType,
+    stacked: tuple[str, ...],
+    declaration: Span,
+    what: str = "the result",
 ) -> Tensor:
     """The tensor with exactly the declared type: reordered, repeated, whole numbers made real. Else a diagnostic."""
     body = evaluator.building(tensor.span)

@@ -26,7 +26,9 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
     axis = evaluator.known_axis(e.axis.id)
     if axis is None or e.axis.id not in outer.known:
         raise WeftError(errors.unknown_name(e.axis.id, tuple(outer.known), e.axis.span))
-    body = Body(outer.placed, outer.binding, outer=outer, scanned=axis, known=dict(outer.known), symbolic=outer.symbolic)
+    body = Body(
+        outer.placed, outer.binding, outer=outer, scanned=axis, known=dict(outer.known), symbolic=outer.symbolic
+    )
     scope = Scope(evaluator.scope.unit, evaluator.scope)
     inner = evaluator.inside(scope)
     inner.body = body
@@ -67,16 +69,27 @@ def evaluate_scan(evaluator: Evaluator, e: tree.Scan) -> Any:
         )
     for state in e.states:
         if state.name not in following:
-            raise WeftError(errors.wrong_call(f"the scan never says what `{state.name}` is next", state.span, (f"add `next {state.name} = ..`",), "no `next`"))
+            raise WeftError(
+                errors.wrong_call(
+                    f"the scan never says what `{state.name}` is next",
+                    state.span,
+                    (f"add `next {state.name} = ..`",),
+                    "no `next`",
+                )
+            )
     if not yields:
         raise WeftError(errors.wrong_kind("a scan without `yield`", "a value", e.span, ("add `yield ..` to its body",)))
     if not body.slices:
         head = Span(e.span.source, e.span.start, e.axis.span.end)
-        raise WeftError(errors.wrong_call(f"nothing inside this scan has the axis `{axis.name}`", head, (), "nothing to scan"))
+        raise WeftError(
+            errors.wrong_call(f"nothing inside this scan has the axis `{axis.name}`", head, (), "nothing to scan")
+        )
     for tensor in yields:
         if tensor.type.has(axis.name):
-            help = f"a step sees one entry along `{axis.name}`: compute `{tensor.span.text}` before the scan and use its name inside"
-            raise WeftError(errors.axis_twice(f"what is yielded has the axis `{axis.name}` already", tensor.span, (), help))
+            help = f"a step sees one entry along `{axis.name}`: compute `{tensor.span.text}` before the scan"
+            raise WeftError(
+                errors.axis_twice(f"what is yielded has the axis `{axis.name}` already", tensor.span, (), help)
+            )
 
     results = [following[s.name] for s in e.states] + yields
     body.graph.outputs = tuple(t.value for t in results)

@@ -11,7 +11,7 @@ from ...lang.walk import walk
 
 
 class Mismatch(ValueError):
-    """Argument `position` does not fit its declared type; when only two sizes differ, `wanted` and `given` are the axes."""
+    """Argument `position` does not fit its declared type; `wanted` and `given` if only the sizes of two axes do not."""
 
     def __init__(
         self, position: int, message: str, help: str = "", wanted: Axis | None = None, given: Axis | None = None

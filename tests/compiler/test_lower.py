@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from weft.compiler.check import check
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
@@ -268,12 +267,24 @@ BASE = """
 
 
 def shapes(derived: str, name: str = "M") -> dict[str, tuple[int, ...]]:
-    return {p.replace("blocks.0.", ""): s for p, s in parameters(compiled(BASE + derived, name)).items() if ".1." not in p and ".2." not in p}
+    return {
+        p.replace("blocks.0.", ""): s
+        for p, s in parameters(compiled(BASE + derived, name)).items()
+        if ".1." not in p and ".2." not in p
+    }
 
 
 def test_everything_that_depends_on_an_overridden_value_is_evaluated_anew() -> None:
-    assert shapes("model M = Base with { D = 8 }") == {"up.weight": (8, 16), "down.weight": (16, 8), "head.weight": (8, 24)}
-    assert shapes("model M = Base with { F = 5 }") == {"up.weight": (4, 5), "down.weight": (5, 4), "head.weight": (4, 9)}
+    assert shapes("model M = Base with { D = 8 }") == {
+        "up.weight": (8, 16),
+        "down.weight": (16, 8),
+        "head.weight": (8, 24),
+    }
+    assert shapes("model M = Base with { F = 5 }") == {
+        "up.weight": (4, 5),
+        "down.weight": (5, 4),
+        "head.weight": (4, 9),
+    }
     assert shapes("model M = Base with { E = 5 }")["head.weight"] == (4, 5)
 
 
@@ -529,7 +540,11 @@ def test_a_fn_with_some_of_its_numbers_bound_is_a_fn() -> None:
 def test_a_fn_is_compiled_once_for_equal_types_and_numbers() -> None:
     text = """
         fn scaled(x: [..], by: real) -> [..] { by * x }
-        model M { forward(x: [B], y: [B], z: [B, C]) -> [B, C] { scaled(x, 2.0) + scaled(y, 2) + scaled(x, 3.0) + scaled(z, 2.0) } }
+        model M {
+          forward(x: [B], y: [B], z: [B, C]) -> [B, C] {
+            scaled(x, 2.0) + scaled(y, 2) + scaled(x, 3.0) + scaled(z, 2.0)
+          }
+        }
         """
     assert sorted(n for n in compiled(text).functions if n.startswith("scaled")) == ["scaled", "scaled.2", "scaled.3"]
 
@@ -567,9 +582,11 @@ def t5_buckets(length: int, count: int, far: int, both: bool) -> Array:
 
 @pytest.mark.parametrize("both", [False, True])
 def test_the_buckets_of_t5_are_those_of_the_paper(both: bool) -> None:
-    text = (SAMPLES / "t5.llm").read_text() + (
-        f"model Buckets {{ forward(x: [T, S]) -> int[T, S] {{ bucket(position(T), position(S), 8, 20, {str(both).lower()}) }} }}"
-    )
+    text = (SAMPLES / "t5.llm").read_text() + """
+        model Buckets {
+          forward(x: [T, S]) -> int[T, S] { bucket(position(T), position(S), 8, 20, both = BOTH) }
+        }
+        """.replace("BOTH", str(both).lower())
     assert np.array_equal(values(text, "Buckets", x=numbers(40, 40))[0], t5_buckets(40, 8, 20, both))
 
 
@@ -601,7 +618,9 @@ def test_t5_shares_its_bias_between_layers_and_looks_back_only() -> None:
     after = run(module, weights, {"tokens": later, "source": source}).values[0]
     assert close(after[:, :4], before[:, :4]) and not close(after[:, 4:], before[:, 4:])
     for path in ("enc_bias.table", "dec_bias.table"):
-        changed = run(module, weights | {path: weights[path] + np.arange(2)}, {"tokens": tokens, "source": source}).values[0]
+        changed = run(
+            module, weights | {path: weights[path] + np.arange(2)}, {"tokens": tokens, "source": source}
+        ).values[0]
         assert close(changed, before), "the same number for every key of a head changes no weight of a softmax"
         changed = run(module, weights | {path: 2 * weights[path]}, {"tokens": tokens, "source": source}).values[0]
         assert not close(changed, before)
@@ -618,7 +637,10 @@ def test_t5_shares_its_bias_between_layers_and_looks_back_only() -> None:
         ("fn f(x: [.., T, D]) -> [.., D] { x }", ["E0307"]),
         ("fn f(x: [.., T, .., D]) -> [.., T, D] { x }", ["E0307"]),
         ("block B(D: dim, F: dim = 4 * D) { param w: [D, F] \n forward(x: [.., D]) -> [.., F] { dot(x, w, D) } }", []),
-        ("block B(D: dim, F: dim = 4 * D) { param w: [D, F] \n forward(x: [.., D]) -> [.., D] { dot(x, w, D) } }", ["E0307"]),
+        (
+            "block B(D: dim, F: dim = 4 * D) { param w: [D, F] \n forward(x: [.., D]) -> [.., D] { dot(x, w, D) } }",
+            ["E0307"],
+        ),
         ("block B(D: dim) { param w: [E] \n forward(x: [.., D]) -> [.., D] { x } }", ["E0201"]),
         ("block B(D: dim) { param w: [D] = 0 \n forward(x: [.., D]) -> [.., D] { x } }", ["E0604"]),
         ("block B(D: dim) { forward(x: [.., D], n: int) -> [.., D] { x } }", ["E0205"]),
@@ -642,7 +664,9 @@ def test_sizes_that_only_numbers_can_tell_apart_are_left_to_the_models() -> None
     assert codes(block) == ["E0201"], "a method that is left to the models does not hide the next one"
     block = block.replace("undefined(x)", "x")
     assert codes(block) == []
-    model = "model M(D: dim = 2, F: dim = {}) {{ j = Joined(D, D, F) \n forward(x: [B, D]) -> [B, F] {{ j.first(x, x) }} }}"
+    model = (
+        "model M(D: dim = 2, F: dim = {}) {{ j = Joined(D, D, F) \n forward(x: [B, D]) -> [B, F] {{ j.first(x, x) }} }}"
+    )
     assert codes(block + model.format(4)) == []
     assert codes(block + model.format(5)) == ["E0301"]
 
@@ -676,9 +700,13 @@ def test_the_example_of_the_design_reads_well() -> None:
 
 
 def deep(depth: int) -> str:
-    names = [f"B{i}" for i in range(depth)]
-    inner = "\n".join(f"block {a}(D: dim) {{ x = {b}(D) \n forward(y: [.., D]) -> [.., D] {{ x(y) }} }}" for a, b in zip(names, names[1:]))
-    return f"block {names[-1]}(D: dim) {{ forward(y: [.., D]) -> [.., D] {{ y }} }}\n{inner}\nmodel M(D: dim = 2) {{ b = B0(D) \n forward(x: [B, D]) -> [B, D] {{ b(x) }} }}"
+    """A model in which `depth` blocks each hold the next."""
+    method = "forward(x: [.., D]) -> [.., D] { %s }"
+    lines = [f"block B{depth - 1}(D: dim) {{ {method % 'x'} }}"]
+    for i in range(depth - 1):
+        lines.append(f"block B{i}(D: dim) {{\n inner = B{i + 1}(D)\n {method % 'inner(x)'}\n}}")
+    lines.append("model M(D: dim = 2) {\n outer = B0(D)\n forward(x: [B, D]) -> [B, D] { outer(x) }\n}")
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -694,8 +722,21 @@ def deep(depth: int) -> str:
         ("model M(D: dim = 2 * D) { forward(x: [B, D]) -> [B, D] { x } }", "E0603"),
         ("model M { dim A = B \n dim B = A \n forward(x: [A, B]) -> [A, B] { x } }", "E0603"),
         ("model M = N with { D = 2 }\nmodel N = M with { D = 3 }", "E0603"),
-        ("block R(D: dim) { inner = R(D) \n forward(x: [.., D]) -> [.., D] { inner(x) } }\nmodel M(D: dim = 2) { r = R(D) \n forward(x: [B, D]) -> [B, D] { r(x) } }", "E0606"),
-        ("fn f(x: [..]) -> [..] { g(x) }\nfn g(x: [..]) -> [..] { f(x) }\nmodel M { forward(x: [B]) -> [B] { f(x) } }", "E0606"),
+        (
+            """
+            block R(D: dim) { inner = R(D) \n forward(x: [.., D]) -> [.., D] { inner(x) } }
+            model M(D: dim = 2) { r = R(D) \n forward(x: [B, D]) -> [B, D] { r(x) } }
+            """,
+            "E0606",
+        ),
+        (
+            """
+            fn f(x: [..]) -> [..] { g(x) }
+            fn g(x: [..]) -> [..] { f(x) }
+            model M { forward(x: [B]) -> [B] { f(x) } }
+            """,
+            "E0606",
+        ),
         ("model M { forward(x: [B]) -> [B] { again(x) } \n again(x: [B]) -> [B] { forward(x) } }", "E0606"),
     ],
 )

@@ -32,7 +32,12 @@ FN = "fn {}(x: [..]) -> [..] {{ x }}\n"
 
 
 def test_a_file_beside_the_main_one_is_found(tmp_path: Path) -> None:
-    program = loaded(tmp_path, main="use layers: mine\nuse parts.deep: other\n", layers=FN.format("mine"), parts__deep=FN.format("other"))
+    program = loaded(
+        tmp_path,
+        main="use layers: mine\nuse parts.deep: other\n",
+        layers=FN.format("mine"),
+        parts__deep=FN.format("other"),
+    )
     assert codes(program) == []
     assert (home(program, "mine"), home(program, "other")) == ("layers", "parts.deep")
 
@@ -62,7 +67,9 @@ def test_files_in_different_folders_may_have_one_name(tmp_path: Path) -> None:
 
 
 def test_files_may_use_each_other(tmp_path: Path) -> None:
-    program = loaded(tmp_path, main="use a: one\n", a="use b: two\n" + FN.format("one"), b="use a: one\n" + FN.format("two"))
+    program = loaded(
+        tmp_path, main="use a: one\n", a="use b: two\n" + FN.format("one"), b="use a: one\n" + FN.format("two")
+    )
     assert codes(program) == []
 
 

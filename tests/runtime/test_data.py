@@ -11,7 +11,7 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 from weft.lang.diagnostics import WeftError
-from weft.runtime.batches import Batches, cut, stack, validation_rows
+from weft.runtime.batches import Batches, cut, stack, validation_row
 from weft.runtime.corpus import Corpus, open_corpus, prepare, split
 from weft.runtime.documents import documents, files
 from weft.runtime.random import shuffled, uniform
@@ -140,7 +140,7 @@ def test_a_row_knows_its_documents() -> None:
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(2, 16))
 def test_validation_rows_hold_every_label_once(lengths: list[int], length: int) -> None:
     known = tokens(*lengths)
-    batch = stack(list(validation_rows(known, length)))
+    batch = stack([validation_row(known, start, length) for start in range(0, len(known.ids) - 1, length)])
     assert batch.labels[batch.weight == 1].tolist() == known.ids[1:].tolist()
     assert batch.tokens[batch.weight == 1].tolist() == known.ids[:-1].tolist()
 

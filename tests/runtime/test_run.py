@@ -134,6 +134,13 @@ def test_a_comment_may_change_but_nothing_that_counts(finished: Path, texts: Pat
     assert codes(finished, texts, SPEC.replace("F = 32", "F = 40")) == ["E0943"]
 
 
+def test_a_run_that_was_killed_before_it_began_begins_again(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("spec.llm", "model.ir.writing", ".lock"):
+        (tmp_path / "run" / name).write_text("")
+    assert train(tmp_path / "run", texts, only="first", stop=1)["first"].step == 1
+
+
 def test_the_folder_of_something_else_is_not_touched(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     assert codes(tmp_path, texts, SPEC) == ["E0955"]

@@ -33,7 +33,7 @@ def attend(writer: Writer) -> tuple[Expr, ...] | None:
     arguments = [f"{q.text}.flatten({t + 1}, {t + 2}){heads}", f"{k.text}{heads}", f"{v.text}{heads}"]
     arguments += _mask(writer, found, q)
     if not _is_default(found.scale, q.axes[-1]):
-        arguments.append(f"scale={writer.emission.blanks.mark(found.scale, 'scale', ('scale',))}")
+        arguments.append(f"scale={writer.emission.blanks.mark(found.scale, 'scale')}")
     if many:
         arguments.append("enable_gqa=True")
     name = writer.scope.names.take("y")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ....lang.axes import Axis
-from ...ir.module import Instance, Layers, Parameter, Path
+from ....lang.source import Span
+from ...ir.module import Instance, Layers, Path, Reference
 from .emission import ROOT_METHODS, Emission, class_word
 from .initialise import reset_line
 from .layers import module_list
@@ -76,7 +76,8 @@ def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     build, reset = [], []
     for parameter in instance.parameters:
         name = member(parameter.name, parameter.origin.first_span(), reserved)
-        shape = _shape(emission, parameter)
+        label = "shape" if len(instance.parameters) == 1 else f"{name}_shape"
+        shape = emission.blanks.mark(parameter.shape, label, parameter.type.names) if parameter.shape else "()"
         build.append(Line(f"self.{name} = nn.Parameter(torch.empty({shape}))", 2, (shape_of(parameter.type.axes),)))
         reset.append(Line(reset_line(parameter, emission.blanks), 2))
     methods = emission.named.get(path, {})
@@ -87,23 +88,18 @@ def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     for name, child in instance.children:
         text = _child(emission, (*path, name), child, made)
         if text is not None:
-            build.append(Line(f"self.{member(name, None, reserved)} = {text}", 2))
+            build.append(Line(f"self.{member(name, _use(emission, path, name), reserved)} = {text}", 2))
             members.append(name)
     return Draft(path, class_word(instance), build, reset, methods, tuple(members))
 
 
-def _shape(emission: Emission, parameter: Parameter) -> str:
-    """The sizes of a parameter; axes of a pack (`Out1`, `Out2`) go together."""
-    groups: dict[str, list[Axis]] = {}
-    for axis in parameter.type.axes:
-        groups.setdefault(axis.name.rstrip("0123456789") or axis.name, []).append(axis)
-    if [a for g in groups.values() for a in g] != list(parameter.type.axes):  # not side by side
-        groups = {a.name: [a] for a in parameter.type.axes}
-    marks = [
-        emission.blanks.mark(tuple(a.size.value for a in group), name, tuple(a.name for a in group), bare=True)
-        for name, group in groups.items()
-    ]
-    return ", ".join(marks) or "()"
+def _use(emission: Emission, path: Path, child: str) -> Span | None:
+    """Where the spec first calls a child, for messages."""
+    for name in emission.places.functions.get(path, {}):
+        for node in emission.module.functions[name].graph.nodes():
+            if node.op in ("call", "repeat") and node["instance"] == Reference(0, (child,)):
+                return node.origin.first_span()
+    return None
 
 
 def _child(emission: Emission, path: Path, child: Instance | Layers, made: Mapping[Path, str]) -> str | None:
@@ -118,7 +114,7 @@ def _child(emission: Emission, path: Path, child: Instance | Layers, made: Mappi
     builds = {emission.blanks.fill(made[(*path, k)]): made[(*path, k)] for k in kinds}
     plain = list(builds)
     schedule = [plain.index(emission.blanks.fill(made[(*path, n)])) for n in numbers]
-    count = emission.blanks.mark(len(numbers), "layers", ("layers",))
+    count = emission.blanks.mark(len(numbers), "layers")
     return module_list(list(builds.values()), schedule, count, emission.blanks)
 
 
@@ -158,14 +154,15 @@ class _Writing:
         """One blank, as it is in every instance."""
         values = [b.value for b in blanks]
         if all(v == values[0] and type(v) is type(values[0]) for v in values):
-            return show(values[0], blanks[0].bare)
-        lengths = {len(v) if isinstance(v, tuple) else None for v in values}
-        if len(lengths) == 1 and None not in lengths and _labelled(blanks):
-            labels = enumerate(blanks[0].labels)
-            parts = [self.write([Blank(b.value[i], label, (label,)) for b in blanks]) for i, label in labels]
-            return ", ".join(parts) if blanks[0].bare else f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+            return show(values[0], bool(blanks[0].axes))
+        if blanks[0].axes:
+            groups = [_groups(b) for b in blanks]
+            if len(groups[0]) > 1 and all(g.keys() == groups[0].keys() for g in groups):
+                return ", ".join(self.write([g[name] for g in groups]) for name in groups[0])
+            if all(len(b.value) == 1 and b.axes == blanks[0].axes for b in blanks):
+                return self.write([Blank(b.value[0], b.axes[0]) for b in blanks])
         name = self._argument(blanks[0].name, values)
-        star = "*" if blanks[0].bare and isinstance(values[0], tuple) else ""
+        star = "*" if blanks[0].axes else ""
         return f"{star}{self.prefix}{name}"
 
     def _argument(self, wanted: str, values: list[Any]) -> str:
@@ -184,18 +181,28 @@ class _Writing:
         return self.known[key]
 
 
-def _labelled(blanks: list[Blank]) -> bool:
-    """Whether the entries of tuples mean the same everywhere, so that each can be an argument of its own."""
-    return bool(blanks[0].labels) and all(b.labels == blanks[0].labels for b in blanks)
+def _groups(blank: Blank) -> dict[str, Blank]:
+    """The sizes of a shape, those of a pack of axes (`Out1`, `Out2`) together."""
+    groups: dict[str, list[int]] = {}
+    for i, axis in enumerate(blank.axes):
+        groups.setdefault(axis.rstrip("0123456789") or axis, []).append(i)
+    if [i for g in groups.values() for i in g] != list(range(len(blank.axes))):  # not side by side
+        groups = {axis: [i] for i, axis in enumerate(blank.axes)}
+    return {
+        name: Blank(tuple(blank.value[i] for i in group), name, tuple(blank.axes[i] for i in group))
+        for name, group in groups.items()
+    }
 
 
 def construction(emission: Emission, class_: Class, path: Path) -> str:
     """The call that builds the instance at a path."""
-    arguments = []
-    for i, (name, values) in enumerate(class_.arguments.items()):
+    arguments: list[str] = []
+    named = False
+    for name, values in class_.arguments.items():
         value = values.get(path, next(iter(values.values())))
-        mark = emission.blanks.mark(value, name, (name,) * (len(value) if isinstance(value, tuple) else 1))
-        arguments.append(mark if i == 0 or isinstance(value, tuple) else f"{name}={mark}")
+        mark = emission.blanks.mark(value, name)
+        named = named or (bool(arguments) and not isinstance(value, tuple))
+        arguments.append(f"{name}={mark}" if named else mark)
     return f"{class_.name}({', '.join(arguments)})"
 
 

@@ -60,7 +60,7 @@ def _norm(function: str, count: int) -> Callable[[Writer, Node, Function], Expr 
             text = x.text
             if x.precision is Precision.WIDE:
                 text = f"{x.at(Level.ATOM)}.to({scale.at(Level.ATOM)}.dtype)"
-            shown = writer.emission.blanks.mark(eps, "eps", ("eps",))
+            shown = writer.emission.blanks.mark(eps, "eps")
             arguments = ", ".join((text, f"{scale.at(Level.ATOM)}.shape", scale.text, *(e.text for e in rest)))
             precision = Precision.COMPUTE
             return Expr(f"{function}({arguments}, eps={shown})", Level.ATOM, x.axes, precision)

@@ -34,7 +34,7 @@ def _render(writer: Writer, node: Node) -> Expr:
 
 def _tensordot(writer: Writer, node: Node, a: Expr, b: Expr) -> str:
     """A product with a weight, which takes the dtype of the activations (under autocast they differ)."""
-    dims = writer.emission.blanks.mark(len(node["over"]), "dims", ("dims",))
+    dims = writer.emission.blanks.mark(len(node["over"]), "dims")
     if writer.values[node.operands[0]].precision is Precision.WIDE:  # narrowed to the weight's dtype already
         return f"torch.tensordot({a.text}, {b.text}, dims={dims})"
     if not a.is_simple:
@@ -90,5 +90,7 @@ def _whole(writer: Writer, node: Node) -> Expr:
     names = [x.name for x in target]
     product = f"({layout.aligned(a, names).at(Level.MULTIPLY)} * {layout.aligned(b, names).at(Level.POWER)})"
     kept = tuple(x for x in target if x.name not in node["over"])
+    if not node["over"]:
+        return Expr(product, Level.ATOM, kept, Precision.WHOLE)
     dims = ", ".join(str(names.index(n)) for n in node["over"])
     return Expr(f"{product}.sum(dim=({dims},))", Level.ATOM, kept, Precision.WHOLE)

@@ -24,13 +24,13 @@ class Head:
 
 def is_language_model(module: Module) -> bool:
     """Whether the entry gives scores [B, T, V] for tokens [B, T]."""
-    types = module.main.output_types
-    if module.form.startswith("step") or not types or not module.batch or not module.sequence:
+    inputs, types = module.main.inputs, module.main.output_types
+    if module.form.startswith("step") or not inputs or not types or not module.batch or not module.sequence:
         return False
-    axes = types[0].axes
-    rows = [str(a.size) for a in axes[:2]]
-    scores = types[0].dtype == "real" and len(axes) == 3 and axes[2].size.is_constant
-    return scores and rows == [module.batch, module.sequence]
+    tokens, scores, rows = inputs[0][1], types[0], [module.batch, module.sequence]
+    if tokens.dtype != "int" or [str(a.size) for a in tokens.axes] != rows or scores.dtype != "real":
+        return False
+    return [str(a.size) for a in scores.axes[:-1]] == rows and scores.axes[-1].size.is_constant
 
 
 def split(module: Module) -> Head | None:

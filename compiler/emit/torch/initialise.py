@@ -13,7 +13,7 @@ def reset_line(parameter: Parameter, blanks: Blanks) -> str:
     init, target = parameter.init, f"self.{parameter.name}"
 
     def number(name: str, default: float) -> str:
-        return blanks.mark(float(init.get(name, default)), name, (name,))
+        return blanks.mark(float(init.get(name, default)), name)
 
     if init.kind == "normal":
         mean = f"mean={number('mean', 0.0)}, " if init.get("mean", 0.0) else ""
@@ -32,4 +32,4 @@ def reset_line(parameter: Parameter, blanks: Blanks) -> str:
         raise WeftError(errors.not_in_torch(what, "it is not known here", parameter.origin.first_span()))
     if value in (0.0, 1.0):
         return f"nn.init.{'ones' if value else 'zeros'}_({target})"
-    return f"nn.init.constant_({target}, {blanks.mark(value, 'value', ('value',))})"
+    return f"nn.init.constant_({target}, {blanks.mark(value, 'value')})"

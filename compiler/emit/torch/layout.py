@@ -48,13 +48,16 @@ def ordered(expr: Expr, names: Sequence[str]) -> Expr:
     return replace(expr.with_text(text), axes=tuple(expr.axes[p] for p in places))
 
 
-def aligned(expr: Expr, target: Sequence[str]) -> Expr:
-    """The tensor ready to broadcast against one with the axes `target`: in order, with length 1 where it lacks one."""
+def aligned(expr: Expr, target: Sequence[str], complete: bool = False) -> Expr:
+    """The tensor ready to broadcast against one with the axes `target`: in order, with length 1 where it lacks one.
+
+    Leading axes need not be there unless it must be `complete`.
+    """
     expr = ordered(expr, target)
     present = [n in expr.names for n in target]
     if True not in present:
         return expr
-    entries = [":" if p else "None" for p in present[present.index(True) :]]
+    entries = [":" if p else "None" for p in (present if complete else present[present.index(True) :])]
     if "None" not in entries:
         return expr
     return expr.with_text(f"{expr.at(Level.ATOM)}[{shortest(entries)}]")

@@ -19,7 +19,7 @@ def dropout(writer: Writer, node: Node) -> Expr:
 
     def render() -> Expr:
         expr = layout.ordered(writer.real(writer.shaped(value)), writer.type(value).names)
-        rate = writer.emission.blanks.mark(node["rate"], "rate", ("rate",))
+        rate = writer.emission.blanks.mark(node["rate"], "rate")
         helper = writer.emission.helper("dropout")
         text = f"{helper}({expr.text}, {rate}, self.{buffer}) if self.training else {expr.text}"
         return expr.with_text(text, Level.CHOICE)

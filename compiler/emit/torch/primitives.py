@@ -158,7 +158,7 @@ def _softmax(writer: Writer, node: Node) -> Expr:
 @_one
 def _top(writer: Writer, node: Node, expr: Expr) -> Expr:
     helper = writer.emission.helper("largest")
-    count = writer.emission.blanks.mark(node["count"], "count", ("count",))
+    count = writer.emission.blanks.mark(node["count"], "count")
     text = f"{helper}({expr.text}, {count}, dim={_dim(expr, node['over'])})"
     return replace(expr.with_text(text), precision=Precision.WHOLE)
 
@@ -184,8 +184,8 @@ def _take(writer: Writer, node: Node) -> Expr:
             return result.with_text(f"{table.at(Level.ATOM)}[{ids.text}]")
         target = (*ids.axes, *(a for a in rest if a.name not in ids.names))
         names = [a.name for a in target]
-        table = layout.aligned(table, (*names, axis))
-        ids = layout.aligned(ids, names)
+        table = layout.aligned(table, (*names, axis), complete=True)
+        ids = layout.aligned(ids, names, complete=True)
         text = f"torch.take_along_dim({table.text}, {ids.at(Level.ATOM)}[..., None], dim=-1)[..., 0]"
         return replace(table.with_text(text), axes=target)
 

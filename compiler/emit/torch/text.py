@@ -90,14 +90,13 @@ _MARK = re.compile("\x02([0-9]+)\x03")
 class Blank:
     """A number in a line that other instances of the same class may have otherwise: it becomes an argument.
 
-    `value` is an int, a float or a tuple of ints; `labels` are names for it (one for each entry of a tuple).
-    `bare` asks for a tuple without parentheses, as in `torch.empty(4, 8)` or `torch.empty(*shape)`.
+    `value` is an int, a float or a tuple of ints. `axes` name the sizes of a shape, which stands without parentheses:
+    `torch.empty(4, 8)`, or `torch.empty(*shape)`.
     """
 
     value: Any
     name: str
-    labels: tuple[str, ...] = ()
-    bare: bool = False
+    axes: tuple[str, ...] = ()
 
 
 class Blanks:
@@ -106,9 +105,9 @@ class Blanks:
     def __init__(self) -> None:
         self.all: list[Blank] = []
 
-    def mark(self, value: Any, name: str, labels: tuple[str, ...] = (), bare: bool = False) -> str:
+    def mark(self, value: Any, name: str, axes: tuple[str, ...] = ()) -> str:
         """The text that stands for a new blank."""
-        self.all.append(Blank(value, name, labels, bare))
+        self.all.append(Blank(value, name, axes))
         return f"\x02{len(self.all) - 1}\x03"
 
     def fill(self, text: str, how: Callable[[int], str] | None = None) -> str:
@@ -116,7 +115,7 @@ class Blanks:
         return _MARK.sub(lambda m: (how or self.plain)(int(m[1])), text)
 
     def plain(self, number: int) -> str:
-        return show(self.all[number].value, self.all[number].bare)
+        return show(self.all[number].value, bool(self.all[number].axes))
 
 
 def show(value: Any, bare: bool = False) -> str:

@@ -71,7 +71,7 @@ class Writer:
     def returned(self, value: Value, expr: Expr) -> Expr:
         """An output with all axes of its type, in order, in the precision of what came in."""
         type = self.graph.type(value)
-        if expr.number is not None and not type.axes:
+        if expr.number is not None and not type.axes and self.function.name != self.emission.module.entry:
             return expr
         expr = layout.ordered(self.shaped(value), type.names)
         narrow = next((e for e in self.inputs.values() if e.precision is Precision.COMPUTE and e.number is None), None)
@@ -171,7 +171,7 @@ class Writer:
 
     def length(self, size: Size, label: str) -> Expr:
         if size.is_constant:
-            return Expr(self.emission.blanks.mark(size.value, label, (label,)), Level.ATOM)
+            return Expr(self.emission.blanks.mark(size.value, label), Level.ATOM)
         found = self._known_length(size)
         if found is not None:
             return Expr(found, Level.ATOM)
