@@ -24,23 +24,28 @@ from weft.lang.diagnostics import WeftError
 NORMAL = Init("normal", (("std", 0.02),))
 
 
-def scaled(kind: str = "Scale", width: int = 8, name: str = "Scale.forward", init: Init = NORMAL) -> tuple[Function, Instance]:
+FULL = pytest.mark.parametrize(
+    "make", [modules.decoder, modules.recurrence, modules.differing_layers], ids=lambda m: m.__name__
+)
+
+
+def scaled(width: int = 8, name: str = "Scale.forward", init: Init = NORMAL) -> tuple[Function, Instance]:
     """A block that multiplies by its parameter."""
     b = Body(x=real(B, axis("D", width)))
     scale = real(axis("D", width))
-    function = b.done(name, b.mul(b.given[0], b.param("scale", scale)), block=kind)
-    return function, Instance(kind, (Parameter("scale", scale, init),))
+    function = b.done(name, b.mul(b.given[0], b.param("scale", scale)), block="Scale")
+    return function, Instance("Scale", (Parameter("scale", scale, init),))
 
 
 # ------------------------------------------------------------------ meaning
 
 
-@pytest.mark.parametrize("make", [modules.decoder, modules.recurrence, modules.differing_layers], ids=lambda m: m.__name__)
+@FULL
 def test_the_network_agrees_with_the_reference(make) -> None:  # type: ignore[no-untyped-def]
     assert_agrees(make())
 
 
-@pytest.mark.parametrize("make", [modules.decoder, modules.recurrence, modules.differing_layers], ids=lambda m: m.__name__)
+@FULL
 def test_it_compiles_whole_and_runs_in_bfloat16(make) -> None:  # type: ignore[no-untyped-def]
     module = make()
     weights, inputs = random_weights(module, 0), draw(module)
@@ -68,7 +73,8 @@ def test_an_instance_outside_of_the_layers_is_handed_in() -> None:
     inner, instance = scaled()
     x = real(B, D)
     b = Body(x=x)
-    body = b.done("blocks.forward", b.add(b.run(inner, b.given[0], on=at("shared", up=2), site="shared"), b.given[0]), block="Block")
+    shared = b.run(inner, b.given[0], on=at("shared", up=2), site="shared")
+    body = b.done("blocks.forward", b.add(shared, b.given[0]), block="Block")
     b = Body(x=x)
     (h,) = repeat(b.graph, (body.name,), (0, 0), b.given, (x,), "blocks", at("blocks"), 1, 0)
     entry = b.done("Demo.forward", b.run(inner, h, on=at("shared"), site="shared"), block="Demo")
@@ -148,7 +154,8 @@ def test_parameters_of_other_sizes_are_arguments() -> None:
     narrow, two = scaled(width=3, name="Scale.forward.2")
     b = Body(x=real(B, D), y=real(B, axis("E", 3)))
     results = b.run(wide, b.given[0], on=at("a"), site="a"), b.run(narrow, b.given[1], on=at("b"), site="b")
-    module = single(b.done("Demo.forward", *results, block="Demo"), wide, narrow, root=Instance("Demo", (), (("a", one), ("b", two))))
+    root = Instance("Demo", (), (("a", one), ("b", two)))
+    module = single(b.done("Demo.forward", *results, block="Demo"), wide, narrow, root=root)
     source = source_of(module)
     assert "def __init__(self, D: int) -> None:" in source  # the only thing that differs
     assert "self.b = Scale(3)" in source
@@ -164,8 +171,8 @@ def test_the_loss_in_chunks_is_the_plain_loss() -> None:
     generator = torch.Generator().manual_seed(0)
     tokens, labels = (torch.randint(0, 11, (2, 5), generator=generator) for _ in range(2))
     weight = torch.rand(2, 5, generator=generator)
-    logits = model(tokens)
-    plain = (weight.flatten() * F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")).sum() / weight.sum()
+    losses = F.cross_entropy(model(tokens).flatten(0, 1), labels.flatten(), reduction="none")
+    plain = (weight.flatten() * losses).sum() / weight.sum()
     plain.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters()}
     for rows in (3, 10, 1024):
@@ -349,7 +356,9 @@ def test_names_of_values_never_become_code(name: str) -> None:
     assert_agrees(module)
 
 
-@pytest.mark.parametrize("name", [*(n for n in HOSTILE[:6] if n != "torch"), "train", "parameters", "state_dict", "_modules", "initialise"])
+@pytest.mark.parametrize(
+    "name", [*(n for n in HOSTILE[:6] if n != "torch"), "train", "parameters", "state_dict", "_modules", "initialise"]
+)
 def test_members_that_a_module_cannot_have_are_refused(name: str) -> None:
     b = Body(x=real(B, D))
     entry = b.done("Demo.forward", b.mul(b.given[0], b.param(name, real(D))), block="Demo")
@@ -366,7 +375,8 @@ def test_the_names_that_modules_use_are_all_known() -> None:
 def test_penalties_with_hostile_names_are_strings() -> None:
     b = Body(x=real(B, D))
     name = 'a": __import__("os"), "b'
-    entry = b.done("Demo.forward", b.given[0], b.mean(b.given[0], over=("B", "D")), outputs=("value", f"penalty.{name}"), block="Demo")
+    mean = b.mean(b.given[0], over=("B", "D"))
+    entry = b.done("Demo.forward", b.given[0], mean, outputs=("value", f"penalty.{name}"), block="Demo")
     model = build(source_of(single(entry)), "Demo")
     assert list(model(torch.ones(2, 8))[1]) == [name]
 

@@ -77,7 +77,9 @@ def values(output: Any) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
     return parts, penalties
 
 
-def assert_agrees(module: Module, inputs: Mapping[str, Array] | None = None, ambient: Mapping[str, Array] | None = None) -> Outputs:
+def assert_agrees(
+    module: Module, inputs: Mapping[str, Array] | None = None, ambient: Mapping[str, Array] | None = None
+) -> Outputs:
     """In float64 the emitted network computes what the reference computes."""
     inputs = draw(module) if inputs is None else inputs
     weights = random_weights(module, 0)

@@ -97,7 +97,8 @@ def _heads(writer: Writer, bias: Expr, q: Expr, target: tuple[str, ...]) -> Expr
 def _variable(writer: Writer, expr: Expr, wanted: str) -> str:
     if len(expr.text) < 40:
         return expr.text
-    name = writer.scope.names.take(wanted)
+    own = any(e.text == wanted for e in writer.inputs.values())
+    name = wanted if own else writer.scope.names.take(wanted)
     writer.scope.line(f"{name} = {expr.text}")
     return name
 

@@ -50,7 +50,7 @@ def member(name: str, span: Span | None, reserved: tuple[str, ...] = ()) -> str:
     """The name of a parameter or child, which its path fixes. Raises WeftError if an nn.Module cannot have it."""
     taken = name in MODULE_ATTRIBUTES or name in reserved or name.startswith("_")
     if taken or IDENTIFIER.match(name) is None or keyword.iskeyword(name):
-        raise WeftError(errors.not_in_torch(f"a member called {name!r}", "torch.nn.Module uses this name itself", span))
+        raise WeftError(errors.not_in_torch(f"a member called `{name}`", "torch.nn.Module uses this name itself", span))
     return name
 
 

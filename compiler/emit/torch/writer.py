@@ -110,6 +110,8 @@ class Writer:
         node = self.graph[value]
         if node.op == "input" or (node.op == "call" and node["instance"] is not None):
             wanted = node["name"] if node.op == "input" else node["site"]
+        elif node.op in ("position", "index"):
+            wanted = node["axis"].name.lower()
         else:
             wanted = "mask" if self.type(value).dtype == "bool" else DEFAULT_NAMES.get(node.op, "y")
         taken = {*self.spec_names.values(), *self.scope.names.taken}
@@ -262,7 +264,7 @@ def _spec_names(graph: Graph) -> dict[Value, str]:
 
 
 DEFAULT_NAMES = {
-    "take": "rows", "pow": "power", "softmax": "weights", "position": "position", "index": "index", "split": "parts",
+    "take": "rows", "pow": "power", "softmax": "weights", "split": "parts",
     "top": "chosen", "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best",
     "stack": "pair",
 }
