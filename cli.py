@@ -13,7 +13,7 @@ from typing import TextIO
 from rich.console import Console
 
 from . import __version__
-from .commands.command import Command
+from .commands.command import Command, UsageError
 from .commands.terminal import Terminal
 from .lang import errors
 from .lang.diagnostics import Diagnostic, WeftError
@@ -118,7 +118,11 @@ def _dispatch(words: list[str], terminal: Terminal) -> int:
         arguments = parser.parse_args(words[1:])
     except SystemExit as end:  # argparse has printed its help (0) or what is wrong with the call (2)
         return int(end.code or 0)
-    return command.run(arguments, terminal)
+    try:
+        return command.run(arguments, terminal)
+    except UsageError as error:
+        terminal.say(f"weft {name}: {error}")
+        return 2
 
 
 def _overview() -> str:

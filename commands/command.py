@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from .terminal import Terminal
 
 
+class UsageError(Exception):
+    """Arguments that are fine one by one but not together: exit code 2."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command of `weft`.

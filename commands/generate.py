@@ -58,7 +58,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
     temperature = 0.0 if arguments.greedy else arguments.temperature
     sampling = Sampling(temperature, arguments.top_k, arguments.top_p, arguments.seed)
-    name, engine, tokenizer = _open(Path(arguments.run), arguments.engine, chosen_device(arguments.device))
+    name, engine, tokenizer = _open(Path(arguments.run), arguments.engine, arguments.device)
     _write(name, engine, tokenizer, arguments.prompt, sampling, arguments.max_tokens, arguments.json, terminal)
     return 0
 
@@ -67,7 +67,7 @@ def write_on(folder: Path, prompt: str, engine: str, maximum: int, terminal: Ter
     """What `weft train --prompt` shows: the prompt and what the model makes of it."""
     from ..runtime.sampling import Sampling
 
-    opened = _open(folder, engine, "cpu")
+    opened = _open(folder, engine, "auto")
     _write(*opened, prompt, Sampling(_TEMPERATURE), maximum, False, terminal)
 
 
@@ -77,20 +77,21 @@ def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, T
     from ..lang import errors
     from ..lang.diagnostics import WeftError
     from ..runtime.engines import OnnxCached
-    from ..runtime.session import Session
     from ..runtime.tokenizer import Tokenizer
-    from .runs import Trained
+    from .runs import Trained, open_session
 
     if (folder / MANIFEST).is_file():
         if engine not in (None, "onnx"):
             raise WeftError(errors.no_run(str(folder), "run.json"))
-        session = Session(folder)
+        session = open_session(folder, device)
         if session.tokenizer is None:
             raise WeftError(errors.not_an_export(str(folder), "it has no tokenizer to read a prompt with"))
         return "onnx", OnnxCached(session), Tokenizer.load(session.tokenizer)
     trained = Trained.open(folder)
     name = engine or "torch"
-    return name, trained.engine(name, device), trained.tokenizer
+    if name == "onnx":
+        return name, OnnxCached(open_session(trained.exported, device)), trained.tokenizer
+    return name, trained.torch_engine(name == "torch", chosen_device(device)), trained.tokenizer
 
 
 def _write(

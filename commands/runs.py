@@ -19,13 +19,19 @@ from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.program import read
 from ..runtime import files
-from ..runtime.engines import Engine, OnnxCached, TorchCached, TorchFull
+from ..runtime.engines import Engine, TorchCached, TorchFull
 from ..runtime.model import build, load_weights
 from ..runtime.run import Run
 from ..runtime.session import Session
 from ..runtime.tokenizer import Tokenizer
 
-ENGINES = ("torch", "torch-full", "onnx")
+
+def open_session(folder: Path, device: str) -> Session:
+    """An export folder in ONNX Runtime. Raises WeftError when it is none, or when the device is not there."""
+    session = Session(folder, providers=["CPUExecutionProvider"] if device == "cpu" else None)
+    if device == "cuda" and session.device != "cuda":
+        raise WeftError(errors.no_device(device))
+    return session
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,9 @@ class Trained:
         """Where the ONNX export of a run lies when nobody says otherwise."""
         return self.run.folder / "onnx"
 
-    def engine(self, name: str, device: str) -> Engine:
-        """One of ENGINES, ready to generate. Raises WeftError: E0933 when there is no ONNX export to run."""
-        if name == "onnx":
-            return OnnxCached(Session(self.exported))
-        if name == "torch" and self.module.stream:
+    def torch_engine(self, cached: bool, device: str) -> Engine:
+        """PyTorch with the weights of the run: with the derived cache, or over the whole text for every token."""
+        if cached and self.module.stream:
             model = self._loaded(step(self.module), "decoder.py")
             return TorchCached(model, self.context, device)
         return TorchFull(self._loaded(self.module, "model.py"), self.context, device)

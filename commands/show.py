@@ -9,8 +9,9 @@ from pathlib import Path
 from ..compiler.ir.module import Module
 from ..compiler.ir.text import print_module
 from ..compiler.passes.inference import drop_penalties
+from ..compiler.passes.pipeline import LEVELS
 from ..compiler.stream import rows, step
-from .command import Command
+from .command import Command, UsageError
 from .specs import add_spec, choose, read_modules, read_program, write_file
 from .terminal import Terminal
 from .tree import model_tree
@@ -30,27 +31,31 @@ def _arguments(parser: ArgumentParser) -> None:
     what.add_argument("--ir", action="store_true", help="the functions of the compiled model, as text that parses back")
     what.add_argument("--torch", action="store_true", help="the PyTorch source that training runs")
     what.add_argument("--onnx", action="store_true", help="inputs, outputs and operators of the ONNX graph")
-    parser.add_argument(
-        "--form",
-        choices=_FORMS,
-        default="full",
-        help="for --ir and --torch: whole sequences (full, the default), rows with padding or packed documents (rows), "
-        "cached decoding (step), or both (step+rows)",
-    )
     what.add_argument("--svg", metavar="OUT", help="write the picture as one SVG file")
     what.add_argument(
         "--html", metavar="OUT", help="write the picture as a page: hover for details, click for the spec"
     )
+    parser.add_argument(
+        "--form",
+        choices=_FORMS,
+        help="for --ir and --torch: whole sequences (full, the default), rows with padding or packed documents (rows), "
+        "cached decoding (step), or both (step+rows)",
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, help="for --ir and --torch: O0 before, O1 after cleaning up (default)"
+    )
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
+    if (arguments.form or arguments.level) and not (arguments.ir or arguments.torch):
+        raise UsageError("--form and --level go with --ir or --torch")
     if arguments.svg or arguments.html:
         return _draw(arguments, terminal)
     if not (arguments.ir or arguments.torch or arguments.onnx):
         for i, module in enumerate(read_modules(arguments.file, arguments.model)):
             terminal.show(*(("",) if i else ()), model_tree(module))
         return 0
-    module = choose(read_program(arguments.file), arguments.model)
+    module = choose(read_program(arguments.file), arguments.model, arguments.level or "O1")
     if arguments.onnx:
         from ..compiler.emit.onnx import build, describe_onnx
 
@@ -60,9 +65,9 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     elif arguments.torch:
         from ..compiler.emit.torch import to_torch
 
-        terminal.write(to_torch(_FORMS[arguments.form](module)))
+        terminal.write(to_torch(_FORMS[arguments.form or "full"](module)))
     else:
-        terminal.write(print_module(_FORMS[arguments.form](module)))
+        terminal.write(print_module(_FORMS[arguments.form or "full"](module)))
     return 0
 
 

@@ -36,14 +36,14 @@ def read_modules(path: str, model: str | None) -> tuple[Module, ...]:
     return tuple(compile(program, name) for name in names)
 
 
-def choose(program: Program, model: str | None) -> Module:
+def choose(program: Program, model: str | None, level: str = "O1") -> Module:
     """One model: the one that is named, or the only one of the file. Raises WeftError."""
     names = program.models if model is None else (model,)
     if not names:
         raise WeftError(errors.nothing_there("model", program.main.source.path))
     if len(names) > 1:
         raise WeftError(errors.which_one("model", program.main.source.path, names))
-    return compile(program, names[0])
+    return compile(program, names[0], level=level)
 
 
 def write_file(path: Path, text: str) -> None:

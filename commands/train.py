@@ -13,10 +13,12 @@ from ..lang.diagnostics import WeftError
 from ..lang.plans import ExportPlan, RecipePlan
 from ..lang.program import Program, load
 from .arguments import whole
-from .command import Command
+from .command import Command, UsageError
 from .devices import add_device, check_memory, chosen_device
 from .specs import add_spec
 from .terminal import Terminal
+
+_WRITTEN = 128
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -31,13 +33,13 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", metavar="TEXT", help="then let the model write on from TEXT (with ONNX, if exported)"
     )
-    parser.add_argument(
-        "--max-tokens", metavar="N", type=whole(1), default=128, help="how much it writes (default: 128)"
-    )
+    parser.add_argument("--max-tokens", metavar="N", type=whole(1), help="with --prompt: how much (default: 128)")
     add_device(parser)
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
+    if arguments.max_tokens and arguments.prompt is None:
+        raise UsageError("--max-tokens goes with --prompt")
     checked = check(load(arguments.file))
     if checked.failed:
         raise WeftError(*checked.diagnostics)
@@ -78,7 +80,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         terminal.say(f"exported {Trained.open(folder).export_onnx(folder / 'onnx')}")
     if arguments.prompt is not None:
         engine = "onnx" if arguments.export else "torch"
-        write_on(folder, arguments.prompt, engine, arguments.max_tokens, terminal)
+        write_on(folder, arguments.prompt, engine, arguments.max_tokens or _WRITTEN, terminal)
     return 0
 
 

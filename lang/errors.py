@@ -1040,7 +1040,7 @@ def bad_spec_name(name: str, reason: str) -> Diagnostic:
 
 @code("E0906", "device that is not there")
 def no_device(name: str) -> Diagnostic:
-    return finding(f"this machine has no device `{name}` that PyTorch can use", help=("leave `--device` out",))
+    return finding(f"there is no device `{name}` to compute on", help=("leave `--device` out",))
 
 
 @code("E0907", "too little memory")

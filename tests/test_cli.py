@@ -91,7 +91,8 @@ def test_every_command_teaches_with_examples_and_exit_codes(name: str, capsys: p
     [[], ["chek", "x"], ["check"], ["check", "a", "b"], ["show", "a", "--picture"], ["plan", "a", "--context", "0"],
      ["plan", "a", "--context", "many"], ["generate", "r", "--temperature", "-1"], ["export", "r"],
      ["export", "r", "--to", "gguf"], ["show", "a", "--ir", "--torch"],
-     ["generate", "r", "--greedy", "--temperature", "1"]],
+     ["generate", "r", "--greedy", "--temperature", "1"],
+     ["show", "a", "--form", "step"], ["train", "a", "--max-tokens", "3"]],
 )  # fmt: skip
 def test_a_wrong_call_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert weft(*words) == 2

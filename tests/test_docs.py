@@ -15,6 +15,7 @@ from weft.compiler.lower.builtins import BUILTINS
 from weft.compiler.lower.instances import KINDS
 from weft.lang import errors
 from weft.lang.explain import explain
+from weft.lang.format import format_source
 from weft.lang.grammar import grammar
 from weft.lang.parser import parse
 from weft.lang.program import STDLIB, load_source
@@ -55,6 +56,11 @@ def test_the_example_is_what_it_says(where: str, tag: str, code: str, text: str)
         assert [d.code for d in found] == [code], render(found)
     else:
         assert tag == "llm" and found == [], render(found)
+
+
+@pytest.mark.parametrize(("where", "text"), [(b[0], b[3]) for b in blocks() if b[1] != "llm-part"])
+def test_the_example_has_the_one_style(where: str, text: str) -> None:
+    assert format_source(Source(where, text)) == text
 
 
 def test_the_message_shown_in_the_reference_is_the_message_given() -> None:

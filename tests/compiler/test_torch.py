@@ -17,8 +17,9 @@ from weft.compiler.emit.reference import run
 from weft.compiler.emit.torch import to_torch
 from weft.compiler.emit.torch.names import MODULE_ATTRIBUTES, RESERVED
 from weft.compiler.emit.weights import random_weights
-from weft.compiler.ir.control import repeat
+from weft.compiler.ir.control import repeat, scan
 from weft.compiler.ir.module import Function, Init, Instance, Layers, Module, Parameter
+from weft.compiler.ir.ops import constant
 from weft.lang.diagnostics import WeftError
 
 NORMAL = Init("normal", (("std", 0.02),))
@@ -318,6 +319,35 @@ def test_one_dropout_in_two_places_is_refused() -> None:
         to_torch(dropping(("a", "a")))
 
 
+def test_dropout_in_a_fn_has_its_key_in_the_method_that_calls_it() -> None:
+    b = Body(x=real(B, D))
+    inner = b.done("noisy", b("dropout", b.given[0], name="dropout", rate=0.5), definition="demo.noisy")
+    b = Body(x=real(B, D))
+    twice = b.mul(b.run(inner, b.sin(b.given[0]), site="noisy"), b.run(inner, b.cos(b.given[0]), site="noisy_2"))
+    outer = b.done("outer", b.add(twice, 1.0), definition="demo.outer")
+    b = Body(x=real(B, D))
+    entry = b.done("Demo.forward", b.run(outer, b.given[0], site="o"), block="Demo")
+    model = build(source_of(single(entry, outer, inner)), "Demo")
+    assert [n for n, _ in model.named_buffers()] == ["key", "key_2"]
+    model.set_noise(0, 0)
+    x = torch.full((50, 8), 1.0)
+    share = float((model.train()(x) == 1).float().mean())
+    assert 0.65 < share < 0.85  # dropped by one of the two or by both
+    assert float((model.eval()(x) == 1).float().mean()) == 0
+
+
+def test_dropout_in_a_scan_is_refused() -> None:
+    b = Body(s=real(B, D), x=real(B, D))
+    total = b("dropout", b.add(*b.given), name="dropout", rate=0.5)
+    body = b.done("scan", total, total, outputs=("next.s", "yield.0"), block="Demo", method="scan")
+    b = Body(x=real(B, T, D))
+    start = b.expand(constant(b.graph, 0.0), axes=(B, D))
+    out, _ = scan(b.graph, body.name, T, (start,), b.given, (), (real(B, D), real(B, D)))
+    entry = b.done("Demo.forward", out, block="Demo")
+    with pytest.raises(WeftError, match="E0810"):
+        to_torch(Module("Demo", collect(body, entry), entry.name, Instance("Demo"), ("T", "S"), "full", "B", "T"))
+
+
 # ------------------------------------------------------------------ steps
 
 
@@ -370,6 +400,22 @@ def test_the_names_that_modules_use_are_all_known() -> None:
     used = {n for n in dir(torch.nn.Module()) if not n.startswith("_")}
     assert used <= MODULE_ATTRIBUTES
     assert {*keyword.kwlist, "print", "torch", "F", "self"} <= RESERVED
+
+
+@pytest.mark.parametrize("name", ["torch", "F", "a b", "__main__", "print"])
+def test_models_with_names_that_a_class_cannot_have_are_refused(name: str) -> None:
+    b = Body(x=real(B, D))
+    with pytest.raises(WeftError, match="E0810"):
+        to_torch(single(b.done("Demo.forward", b.tanh(b.given[0]), block="Demo"), name=name))
+
+
+def test_what_nothing_uses_is_kept_with_the_weights() -> None:
+    function, instance = scaled()
+    b = Body(x=real(B, D))
+    entry = b.done("Demo.forward", b.run(function, b.given[0], on=at("a"), site="a"), block="Demo")
+    root = Instance("Demo", (), (("a", instance), ("spare", Instance("Spare", (Parameter("w", real(D), NORMAL),)))))
+    model = build(source_of(single(entry, function, root=root)), "Demo")
+    assert list(model.state_dict()) == ["a.scale", "spare.w"]
 
 
 def test_penalties_with_hostile_names_are_strings() -> None:

@@ -113,7 +113,10 @@ def test_the_largest_of_equal_numbers_is_the_first() -> None:
 
 @pytest.mark.parametrize(
     ("table", "ids"),
-    [((E, D), (B, T)), ((D, E), (T,)), ((B, E, D), (B, T)), ((H, E), (B, H)), ((E,), (T,)), ((E, H, D), (B,))],
+    [
+        ((E, D), (B, T)), ((D, E), (T,)), ((B, E, D), (B, T)), ((H, E), (B, H)), ((E,), (T,)), ((E, H, D), (B,)),
+        ((B, E), (B, T)), ((B, H, E, D, F), (B, H, T)), ((B, E, D), (T, B)), ((B, T, E), (B, T)),
+    ],
 )
 def test_take(table: tuple, ids: tuple) -> None:
     assert_agrees(of(lambda b, t, i: b.take(t, i, axis="E"), t=real(*table), i=integer(*ids)))

@@ -89,6 +89,7 @@ def assert_agrees(
     found, penalties = values(output)
     for tensor, array in zip(found, expected.values, strict=True):
         assert tuple(tensor.shape) == array.shape
+        assert tensor.is_floating_point() == (array.dtype == np.float64)
         np.testing.assert_allclose(tensor.detach().numpy(), array, rtol=1e-10, atol=1e-10)
     assert penalties.keys() == expected.penalties.keys()
     for name, value in expected.penalties.items():

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ....lang import errors
 from ....lang.axes import Axis
-from ....lang.diagnostics import WeftError
 from ...ir.graph import Node, Value
-from ...ir.module import Function, Reference
+from ...ir.module import Function, Module, Reference
+from ...ir.needs import callees
 from . import layout
 from .composites import claim
 from .emission import precision_of
 from .masks import structure
 from .method import AMBIENT_ORDER, Given, Method
+from .names import key_part
 from .text import Expr, Level, Precision, literal
 from .writer import Writer
 
 # A body of at most this many operations is written where it is called.
 TRIVIAL = 2
-
-SAFE_SITE = re.compile(r"[A-Za-z0-9_.]+\Z")
 
 
 # ------------------------------------------------------------------ calls
@@ -36,7 +33,7 @@ def call(writer: Writer, node: Node) -> None:
         writer.settle(node.values[0], claimed)
     elif (reader := _reader(writer, node, callee)) is not None:
         writer.settle(node.values[0], reader)
-    elif _is_trivial(callee):
+    elif _is_trivial(callee) or _drops(writer.emission.module, callee):
         _inlined(writer, node, callee)
     else:
         _called(writer, node, callee)
@@ -62,6 +59,14 @@ def _is_trivial(callee: Function) -> bool:
             return False
         count += node.op not in ("input", "const", "expand", "rename", "cast")
     return count <= TRIVIAL and not callee.states
+
+
+def _drops(module: Module, callee: Function) -> bool:
+    """Whether a fn draws dropout: its key belongs to the method that calls it, so its body has to be there."""
+    nodes = () if callee.block else tuple(callee.graph.nodes())
+    if any(n.op == "dropout" for n in nodes):
+        return True
+    return any(_drops(module, module.functions[c]) for n in nodes for c in callees(n))
 
 
 def _inlined(writer: Writer, node: Node, callee: Function) -> None:
@@ -112,10 +117,7 @@ def _called(writer: Writer, node: Node, callee: Function) -> None:
 
 def site_of(node: Node) -> str:
     """The name of a call among the states."""
-    if SAFE_SITE.match(node["site"]) is None:
-        what, why = f"the name {node['site']!r}", "it holds unusual characters"
-        raise WeftError(errors.not_in_torch(what, why, node.origin.first_span()))
-    return str(node["site"])
+    return key_part(node["site"], node.origin.first_span())
 
 
 def given_of(writer: Writer, value: Value) -> Given:

@@ -211,7 +211,8 @@ def class_lines(emission: Emission, class_: Class) -> list[Line]:
     drafts = class_.drafts
     build = [_merged(emission, class_, [d.build[i] for d in drafts]) for i in range(len(drafts[0].build))]
     reset = [_merged(emission, class_, [d.reset[i] for d in drafts]) for i in range(len(drafts[0].reset))]
-    sections = []
+    buffers = dict.fromkeys(b for d in drafts for found in d.methods.values() for b in found[0].noise)
+    sections = [[Line(f"{b}: Tensor", 1) for b in buffers]] if buffers else []
     if build:
         arguments = "".join(f", {n}: {_annotation(v)}" for n, v in class_.arguments.items())
         start = [Line(f"def __init__(self{arguments}) -> None:", 1), Line("super().__init__()", 2)]

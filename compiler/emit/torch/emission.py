@@ -10,7 +10,7 @@ from ...ir.instances import find
 from ...ir.module import Function, Instance, Layers, Module, Path
 from .liveness import Liveness
 from .method import Given, Method
-from .names import MODULE_ATTRIBUTES, RESERVED, Names, identifier
+from .names import MODULE_ATTRIBUTES, RESERVED, Names, identifier, root_name
 from .places import Places, places
 from .text import Blanks, Expr, Precision
 
@@ -37,7 +37,7 @@ class Emission:
         self.places: Places = places(module)
         self.liveness = Liveness(module)
         self.globals = Names()
-        self.globals.reserve(module.name)
+        self.globals.reserve(root_name(module.name), *HELPER_NAMES)
         self.words = tuple(dict.fromkeys((*_words(module), *HELPER_NAMES)))
         self.free: list[Method] = []
         self.helpers: dict[str, None] = {}

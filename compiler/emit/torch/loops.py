@@ -30,7 +30,7 @@ def repeat(writer: Writer, node: Node) -> None:
     penalties = [functions[0].outputs[count + i].removeprefix("penalty.") for i in range(sums)]
     totals = [names.take(p, "total") for p in penalties]
     for total in totals:
-        scope.line(f"{total} = 0.0")
+        scope.line(f"{total} = torch.zeros((){writer.on_device()})")
     layer = names.take(_variable(methods[0].function.block), "layer")
     called = layer if methods[0].name == "forward" else f"{layer}.{methods[0].name}"
     where, site, header = receiver(writer, reference), site_of(node), layer

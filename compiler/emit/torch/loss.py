@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 
-from .emission import Emission
+from ....lang import errors
+from ....lang.diagnostics import WeftError
 from .method import Method
 from .text import Line, laid_out
 
 ROWS = 1024
 
 
-def loss_lines(emission: Emission, hidden: Method | None, logits: Method | None) -> list[str]:
+def loss_lines(root: Method, hidden: Method | None, logits: Method | None) -> list[str]:
     """The methods `loss` and, where the head is position-wise, `summed_loss`."""
-    entry = emission.module.main
-    ambients = ["positions", "segments"] if emission.module.form == "full+rows" else []
-    inputs = [name for name, _ in entry.inputs]
+    entry, ambients = root.function, list(root.ordered_ambients())
+    inputs = [name for name, _ in root.parameters]
+    taken = {"labels", "weight", "rows"} & set(inputs)
+    if taken:
+        what = f"an input called `{min(taken)}`"
+        raise WeftError(errors.not_in_torch(what, "the loss takes one of this name", entry.origin.first_span()))
     arguments = ", ".join(f"{n}: Tensor" for n in (*inputs, "labels", "weight", *ambients))
     penalties = [n.removeprefix("penalty.") for n in entry.outputs if n.startswith("penalty.")]
     if hidden is None or logits is None:

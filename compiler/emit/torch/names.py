@@ -54,6 +54,20 @@ def member(name: str, span: Span | None, reserved: tuple[str, ...] = ()) -> str:
     return name
 
 
+def key_part(text: str, span: Span | None = None) -> str:
+    """A call's or a state's name as a part of the key of a state. Raises WeftError for unusual characters."""
+    if re.fullmatch(r"[A-Za-z0-9_.]+", text) is None:
+        raise WeftError(errors.not_in_torch(f"the name {text!r}", "it holds unusual characters", span))
+    return text
+
+
+def root_name(text: str) -> str:
+    """The name of the root class. Raises WeftError if a class cannot have it."""
+    if IDENTIFIER.match(text) is None or text in RESERVED or text.startswith("__"):
+        raise WeftError(errors.not_in_torch(f"a model called `{text}`", "the emitted file uses this name itself", None))
+    return text
+
+
 class Names:
     """The names taken in one place of emitted source."""
 

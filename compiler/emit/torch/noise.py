@@ -16,6 +16,9 @@ from .writer import Writer
 def dropout(writer: Writer, node: Node) -> Expr:
     """`dropout(x, rate, key)` while training: the key is a buffer of the module that drops."""
     value = node.operands[0]
+    if writer.scope.steps:
+        why = "every step would drop the same elements"
+        raise WeftError(errors.not_in_torch("dropout inside of a `scan`", why, node.origin.first_span()))
 
     def render() -> Expr:
         expr = layout.ordered(writer.real(writer.shaped(value)), writer.type(value).names)

@@ -15,6 +15,7 @@ from .calls import call
 from .dot import dot
 from .elementwise import cast, elementwise
 from .loops import repeat
+from .names import key_part
 from .noise import dropout
 from .scans import scan
 from .text import Expr, Level, Precision, literal
@@ -82,7 +83,7 @@ def _state(writer: Writer, node: Node) -> Expr:
     if node.types[0].dtype != "real":
         precision = Precision.WHOLE
     writer.scope.method.stateful = True
-    expr = Expr(f"states[{writer.key(node['name'])}]", Level.ATOM, node.types[0].axes, precision)
+    expr = Expr(f"states[{writer.key(key_part(node['name']))}]", Level.ATOM, node.types[0].axes, precision)
     name = writer.scope.names.take(f"past_{node['name']}", "past_state")
     writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
     writer.scope.shaped.append((name, expr.axes))
@@ -183,6 +184,11 @@ def _take(writer: Writer, node: Node) -> Expr:
                 table = layout.ordered(table, (axis, *(a.name for a in rest)))
             return result.with_text(f"{table.at(Level.ATOM)}[{ids.text}]")
         target = (*ids.axes, *(a for a in rest if a.name not in ids.names))
+        at = table.names.index(axis)
+        if table.names[:at] == ids.names[:-1] and len(target) == len(ids.axes) + len(table.axes) - at - 1:
+            index = f"{ids.at(Level.ATOM)}[..., {', '.join(['None'] * (len(table.axes) - at - 1))}]"
+            index = index if len(table.axes) > at + 1 else ids.text
+            return replace(table, axes=target).with_text(f"torch.take_along_dim({table.text}, {index}, dim={at})")
         names = [a.name for a in target]
         table = layout.aligned(table, (*names, axis), complete=True)
         ids = layout.aligned(ids, names, complete=True)

@@ -50,7 +50,9 @@ def scan(writer: Writer, node: Node) -> None:
         writer.scope.line(f"{name} = []")
     _header(loop)
     writer.scope.indent += 1
+    writer.scope.steps += 1
     loop.inner.run()
+    writer.scope.steps -= 1
     made = _yielded(loop, body.graph.outputs[count:], list(zip(yields, lists, strict=True)))
     following = _next(loop, states)
     writer.scope.indent -= 1

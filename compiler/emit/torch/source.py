@@ -11,6 +11,7 @@ from .emission import Emission
 from .head import Head, is_language_model, split
 from .helpers import helper_texts
 from .loss import loss_lines
+from .method import Method
 from .noise import noise_lines, refuse_shared_noise
 from .places import instance_at
 from .primitives import emit
@@ -32,8 +33,7 @@ def to_torch(module: Module) -> str:
     given = [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in entry.inputs]
     root = emission.method(entry, given)
     refuse_shared_noise(emission, root)
-    classes = _classes(emission)
-    return _file(emission, classes, head)
+    return _file(emission, _classes(emission), root, head)
 
 
 # ------------------------------------------------------------------ classes
@@ -104,7 +104,7 @@ def _kinds(emission: Emission, path: Path, layers: Layers) -> list[int]:
 # ------------------------------------------------------------------ the file
 
 
-def _file(emission: Emission, classes: list[Class], head: Head | None) -> str:
+def _file(emission: Emission, classes: list[Class], root: Method, head: Head | None) -> str:
     module = emission.module
     blocks: list[list[str]] = [text.split("\n") for text in helper_texts(emission.helpers)]
     for method in emission.free:
@@ -113,7 +113,7 @@ def _file(emission: Emission, classes: list[Class], head: Head | None) -> str:
     for class_ in classes:
         body = _shown(emission, class_lines(emission, class_))
         if not class_.drafts[0].path:
-            body += _root_lines(emission, classes, head)
+            body += _root_lines(emission, classes, root, head)
         blocks.append([f"class {class_.name}(nn.Module):", *(body or ["    pass"])])
     text = "\n\n\n".join("\n".join(block) for block in blocks)
     return f"{_opening(module, text)}\n\n\n{text}\n"
@@ -142,7 +142,7 @@ def _opening(module: Module, body: str) -> str:
     return "\n".join(lines)
 
 
-def _root_lines(emission: Emission, classes: list[Class], head: Head | None) -> list[str]:
+def _root_lines(emission: Emission, classes: list[Class], root: Method, head: Head | None) -> list[str]:
     """The methods that every model has besides its forward."""
     module = emission.module
     sections: list[list[str]] = []
@@ -152,7 +152,7 @@ def _root_lines(emission: Emission, classes: list[Class], head: Head | None) -> 
             next((m for found in named.values() for m in found if head and m.function.name == name), None)
             for name in ((head.hidden, head.logits) if head else ("", ""))
         )
-        sections.append(loss_lines(emission, hidden, logits))
+        sections.append(loss_lines(root, hidden, logits))
     if emission.is_step:
         sections.append(initial_states_lines(module, _first_parameter(module)))
     drawn = [c.name for c in classes if c.drafts[0].reset]

@@ -6,6 +6,8 @@ from ....lang import errors
 from ....lang.diagnostics import WeftError
 from ...ir.module import Function, Module, State
 from .calls import site_of
+from .names import key_part
+from .text import Line, laid_out, shape_of
 
 
 def initial_states_lines(module: Module, parameter: str | None) -> list[str]:
@@ -23,11 +25,11 @@ def initial_states_lines(module: Module, parameter: str | None) -> list[str]:
 
 
 def _walk(module: Module, function: Function, path: list[str], lines: list[str], indent: int, depth: int) -> None:
-    pad = "    " * indent
     for state in function.states:
-        key = ".".join((*path, state.name))
+        key = ".".join((*path, key_part(state.name)))
         quoted = f'f"{key}"' if "{" in key else f'"{key}"'
-        lines.append(f"{pad}states[{quoted}] = {_initial(module, state)}  # [{', '.join(state.type.names)}]")
+        text = f"states[{quoted}] = {_initial(module, state)}"
+        lines += laid_out(Line(text, indent, (shape_of(state.type.axes),)), text)
     for node in function.graph.nodes():
         if node.op == "call":
             _walk(module, module.functions[node["callee"]], [*path, site_of(node)], lines, indent, depth)
@@ -39,7 +41,7 @@ def _walk(module: Module, function: Function, path: list[str], lines: list[str],
                 callee = module.functions[node["bodies"][body]]
                 _walk(module, callee, [*path, site_of(node), f"{{{number}}}"], inner, indent + 1, depth + 1)
                 if inner:
-                    lines += [f"{pad}for {number} in {_numbers(layers)}:", *inner]
+                    lines += [f"{'    ' * indent}for {number} in {_numbers(layers)}:", *inner]
 
 
 def _numbers(layers: list[int]) -> str:

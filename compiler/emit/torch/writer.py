@@ -14,7 +14,7 @@ from ...ir.module import Function, Reference
 from . import layout
 from .emission import Emission
 from .method import AMBIENT_ORDER, Method
-from .names import Names
+from .names import Names, key_part
 from .text import Expr, Level, Line, Precision, shape_of
 
 WIDTH = 92
@@ -22,7 +22,11 @@ WIDTH = 92
 
 @dataclass(eq=False)
 class Scope:
-    """What the bodies written into one method share: its names, its lines, and tensors whose shapes can be asked."""
+    """What the bodies written into one method share.
+
+    `shaped`: variables whose shapes can be asked. `structure`: what is known of the mask of attention. `steps`: how
+    many loops over time are around what is being written.
+    """
 
     emission: Emission
     method: Method
@@ -30,6 +34,7 @@ class Scope:
     shaped: list[tuple[str, tuple[Axis, ...]]] = field(default_factory=list)
     indent: int = 2
     structure: str = ""
+    steps: int = 0
 
     def line(self, text: str, shapes: Sequence[tuple[Axis, ...]] = ()) -> None:
         self.method.lines.append(Line(text, self.indent, tuple(shape_of(s) for s in shapes)))
@@ -64,16 +69,15 @@ class Writer:
     def write_states(self) -> None:
         """The new states, after everything that reads the old ones (those have variables)."""
         for state in self.function.states:
-            update = self.shaped(state.update)
-            update = layout.ordered(update, state.type.names)
-            self.scope.line(f"states[{self.key(state.name)}] = {update.text}", (update.axes,))
+            update = layout.ordered(self.real(self.shaped(state.update)), state.type.names)
+            self.scope.line(f"states[{self.key(key_part(state.name))}] = {update.text}", (update.axes,))
 
     def returned(self, value: Value, expr: Expr) -> Expr:
         """An output with all axes of its type, in order, in the precision of what came in."""
         type = self.graph.type(value)
         if expr.number is not None and not type.axes and self.function.name != self.emission.module.entry:
             return expr
-        expr = layout.ordered(self.shaped(value), type.names)
+        expr = layout.ordered(self.real(self.shaped(value)), type.names)
         narrow = next((e for e in self.inputs.values() if e.precision is Precision.COMPUTE and e.number is None), None)
         if expr.precision is Precision.WIDE and narrow is not None and expr.axes:
             text = f"{expr.at(Level.ATOM)}.to({narrow.text}.dtype)"
@@ -217,9 +221,8 @@ class Writer:
         name = next((n["name"] for n in self.graph.nodes() if n.op == "param"), None)
         return f", device=self.{name}.device" if name else ""
 
-    def key(self, *parts: str) -> str:
+    def key(self, text: str) -> str:
         """The key of a state below this method's place, as source."""
-        text = ".".join(parts)
         if self.function.name == self.emission.module.entry:
             return f'"{text}"' if "{" not in text else f'f"{text}"'
         return f'f"{{path}}.{text}"'
@@ -253,13 +256,14 @@ class Writer:
 
 
 def _spec_names(graph: Graph) -> dict[Value, str]:
-    """What the spec calls values. Where a derivation made several nodes of one, the last of them has its name."""
+    """What the spec calls values. Where a derivation made several nodes of one, the last that the results need has it."""
+    needed = {v.node for v in graph.outputs}
     found: dict[str, Value] = {}
-    for node in graph.nodes():
-        value = node.values[0]
-        name = "" if node.op in ("input", "param", "state", "ambient") else node.origin.name
-        if name and (name not in found or graph.users(value) or value in graph.outputs):
-            found[name] = value
+    for node in reversed(list(graph.nodes())):
+        if node.id in needed:
+            needed |= {v.node for v in node.operands}
+        if node.origin.name and node.op not in ("input", "param", "state", "ambient") and node.id in needed:
+            found.setdefault(node.origin.name, node.values[0])
     return {value: name for name, value in found.items()}
 
 
