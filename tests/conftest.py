@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import weft.runtime  # before PyTorch: it sets how threads wait for each other
+
+assert weft.runtime
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

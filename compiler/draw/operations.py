@@ -66,7 +66,7 @@ def describe(graph: Graph, value: Value) -> str:
     node = graph[value]
     if node.op == "const":
         return f"{node['value']:.4g}" if not isinstance(node["value"], bool) else str(node["value"]).lower()
-    if node.op in ("param", "ambient"):
+    if node.op in ("param", "ambient", "input"):
         return str(node["name"])
     if node.op in ("position", "index"):
         return f"{node.op}({node['axis'].name})"

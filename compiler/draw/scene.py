@@ -40,8 +40,10 @@ def scene(module: Module, states: Sequence[tuple[Path, State]]) -> Drawing:
     inputs: list[End | None] = []
     for name, type in module.main.inputs:
         inputs.append(body.put(Item(f"input {name}", Kind.INPUT, name, facts=(("input", spelled(type)),))))
-    for end, type, name in body.results(module.main, body.read(module.main, inputs)):
-        body.put(Item(f"output {name}", Kind.OUTPUT, "output", facts=(("output", spelled(type)),)), [(end, type)])
+    ends = body.read(module.main, inputs)
+    for end, type, name in zip(ends, module.main.output_types, module.main.outputs, strict=True):
+        if end is not None:
+            body.put(Item(f"output {name}", Kind.OUTPUT, "output", facts=(("output", spelled(type)),)), [(end, type)])
     return body.drawing(0, 0)
 
 
@@ -111,10 +113,13 @@ class _Body:
         self.links += [Link(end, End(key, port), type) for port, (end, type) in enumerate(operands)]
         return End(key)
 
-    def results(self, function: Function, ends: Sequence[End | None]) -> list[tuple[End, TensorType, str]]:
-        """What a function gives back and is drawn: its values, without its penalties."""
-        rows = zip(ends, function.output_types, function.outputs, strict=True)
-        return [(end, type, name) for end, type, name in rows if end is not None and not name.startswith("penalty.")]
+    def finish(self, function: Function, ends: Sequence[End | None]) -> int:
+        """Link the values of a function (not its penalties) to the lower edge; gives how many there are."""
+        values = [end for end, name in zip(ends, function.outputs, strict=True) if not name.startswith("penalty.")]
+        for i, end in enumerate(values):
+            if end is not None:
+                self.links.append(Link(end, End("", i), function.output_types[i]))
+        return len(values)
 
     def read(self, function: Function, inputs: Sequence[End | None]) -> list[End | None]:
         """Add what a function does; None stands for a value that is not drawn (a constant, a position, a penalty)."""
@@ -202,8 +207,11 @@ class _Function:
             self._results(node, callee, self.body.put(item, shown))
 
     def _results(self, node: Node, callee: Function, end: End) -> None:
+        """The results of an item; those that nothing reaches inside of it are constants, which are not drawn."""
+        inner = self.body.items[end.item].inner
+        reached = {link.target.port for link in inner.links if not link.target.item} if inner else None
         for i, name in enumerate(callee.outputs):
-            if not name.startswith("penalty."):
+            if not name.startswith("penalty.") and (reached is None or i in reached):
                 self.ends[Value(node.id, i)] = replace(end, port=i)
 
     def _instance(self, node: Node, callee: Function, path: Path, shown: list[tuple[End, TensorType]]) -> None:
@@ -234,9 +242,8 @@ class _Function:
         inputs: list[End | None] = []
         for v in node.operands:
             inputs.append(None if self.ends[v] is None else End("", sum(e is not None for e in inputs)))
-        results = body.results(callee, body.read(callee, inputs))
-        body.links += [Link(end, End("", i), type) for i, (end, type, _) in enumerate(results)]
-        return body.drawing(sum(e is not None for e in inputs), len(results))
+        outputs = body.finish(callee, body.read(callee, inputs))
+        return body.drawing(sum(e is not None for e in inputs), outputs)
 
     # ------------------------------------------------------------ repeat
 

@@ -232,6 +232,33 @@ def test_a_link_that_skips_rows_keeps_clear_of_what_is_between() -> None:
     assert overlaps(layout(Drawing(items, tuple(links), 0, 0))) == []
 
 
+def test_values_that_are_constants_have_no_lines() -> None:
+    text = """
+use nn: Embedding, Linear
+
+block Pair(D: dim) {
+  up = Linear(D, D)
+  forward(x: [.., D], y: []) -> ([.., D], []) { (up(x) + y, 2.0 * y) }
+}
+
+model Two(V: dim = 16, D: dim = 8) {
+  stream T as S
+  embed = Embedding(V, D)
+  first = Pair(D)
+  blocks = repeat 3 of Pair(D)
+  forward(tokens: int[B, T]) -> [B, T, V] {
+    x, y = first(embed(tokens), 0.5)
+    z, w = blocks(x, y)
+    (z + w) |> embed.logits
+  }
+}
+"""
+    drawing = scene(compiled(text, "Two"), ())
+    assert all(link.type.axes or link.source.item != "first" for link in drawing.links)
+    for placed in drawings(layout(drawing)):
+        assert overlaps(placed) == []
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs())
 def test_programs_that_nobody_wrote_can_be_drawn(text: str) -> None:
