@@ -53,6 +53,25 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "Checked", "Diagnostic", "Module", "Pass", "Program", "Rule", "Session", "WeftError", "__version__", "apply", "check",
-    "compile", "load", "passes", "rows", "rule", "run", "step", "to_onnx", "to_torch", "verify",
+    "Checked",
+    "Diagnostic",
+    "Module",
+    "Pass",
+    "Program",
+    "Rule",
+    "Session",
+    "WeftError",
+    "__version__",
+    "apply",
+    "check",
+    "compile",
+    "load",
+    "passes",
+    "rows",
+    "rule",
+    "run",
+    "step",
+    "to_onnx",
+    "to_torch",
+    "verify",
 ]

@@ -55,9 +55,12 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
         return
-    print(f"{'shape':30}{'parameters':>18}{'elaborate s':>13}{'step s':>9}{'plan s':>9}{'functions':>11}{'nodes':>7}{'peak MiB':>10}")
+    print(f"{'shape':30}{'parameters':>18}{'elaborate s':>13}{'step s':>9}{'plan s':>9}", end="")
+    print(f"{'functions':>11}{'nodes':>7}{'peak MiB':>10}")
     for shape in SHAPES:
-        found = json.loads(subprocess.run([sys.executable, __file__, shape], check=True, capture_output=True, text=True).stdout)
+        found = json.loads(
+            subprocess.run([sys.executable, __file__, shape], check=True, capture_output=True, text=True).stdout
+        )
         print(
             f"{shape:30}{found['parameters']:>18,}{found['elaborate']:>13.3f}{found['step']:>9.3f}{found['plan']:>9.3f}"
             f"{found['functions']:>11}{found['nodes']:>7}{found['peak MiB']:>10.0f}"

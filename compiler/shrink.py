@@ -72,7 +72,11 @@ def _sized(component: Component, sizes: dict[str, int], span: Span) -> Component
         number = tree.Number(value, str(value), span=span)
         overrides.parts[name] = Overrides(Deferred(number, component.unit), span)
     return Component(
-        component.unit, component.declaration, component.arguments, component.spans, component.overrides.merged(overrides)
+        component.unit,
+        component.declaration,
+        component.arguments,
+        component.spans,
+        component.overrides.merged(overrides),
     )
 
 

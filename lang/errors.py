@@ -910,7 +910,7 @@ def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic
     shown = [f"`{p}`" for p in paths[:8]]
     rest = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
     return finding(
-        f"{len(paths)} weight{'s' if len(paths) != 1 else ''} of `{model}` {'are' if len(paths) != 1 else 'is'} not mapped",
+        f"{len(paths)} weights of `{model}` are not mapped" if len(paths) != 1 else f"1 weight of `{model}` is not mapped",
         span,
         "incomplete",
         notes=(f"missing: {', '.join(shown)}{rest}",),

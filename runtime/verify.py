@@ -58,7 +58,8 @@ def verify(
     """All checks of a module in full form, one after another.
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
-    is less to wait for. The reference runs the module as it was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`): the
+    is less to wait for. The reference runs the module as it was lowered, the back ends run it after all passes. It
+    should be small (see `compiler/shrink.py`): the
     reference runs in float64 NumPy.
     """
     plain = drop_penalties(module)
@@ -78,7 +79,9 @@ class _BackEnds:
         self.row_module = rows(module)
         self.rows = build(to_torch(self.row_module), module.name, folder / "rows.py").eval()
         self.step_module = step(module) if module.stream else None
-        self.step = build(to_torch(self.step_module), module.name, folder / "step.py").eval() if self.step_module else None
+        self.step = (
+            build(to_torch(self.step_module), module.name, folder / "step.py").eval() if self.step_module else None
+        )
         self.onnx_module = step(module, rows=True) if module.stream else self.row_module
 
     def load(self, weights: Mapping[str, Array]) -> Session:
@@ -110,7 +113,9 @@ class _Verification:
     def _reference(self, tokens: Array) -> Array:
         return run(self.module, self.weights, {self.input: tokens}).values[0]
 
-    def _check(self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = "") -> Check:
+    def _check(
+        self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = ""
+    ) -> Check:
         scale = scale or self.scale32
         verdict = judge(np.asarray(candidate, np.float64), self.exact if exact is None else exact, scale.rms, scale.max)
         return Check(name, self.label, verdict, note)
@@ -120,7 +125,7 @@ class _Verification:
         if self.back_ends.bfloat16:
             yield self._bfloat16()
         if self.back_ends.compiled:
-            yield self._check("torch.compile", _torch(torch.compile(self.back_ends.full, fullgraph=True), self.tokens))
+            yield self._check("torch.compile", _torch(_compiled(self.back_ends.full), self.tokens))
         yield self._check("ONNX Runtime", self.session.logits(self.tokens))
         if self.module.stream:
             yield from self._cached()
@@ -134,7 +139,9 @@ class _Verification:
         tokens = self.tokens if tokens is None else tokens
         scale = tolerance.scales(self.module, self.weights, {self.input: tokens}, unit=BFLOAT16)[0]
         found = _torch(self.back_ends.full.bfloat16(), tokens)
-        self.back_ends.full.float().load_state_dict({n: torch.from_numpy(np.asarray(w)) for n, w in self.weights.items()})
+        self.back_ends.full.float().load_state_dict(
+            {n: torch.from_numpy(np.asarray(w)) for n, w in self.weights.items()}
+        )
         return self._check("PyTorch bfloat16", found, self._reference(tokens), scale)
 
     def _cached(self) -> Iterator[Check]:
@@ -250,6 +257,12 @@ def _chunks(length: int, draw: np.random.Generator) -> tuple[int, ...]:
     while sum(chunks) < length:
         chunks.append(int(min(draw.choice((1, 1, 2, 3, 5)), length - sum(chunks))))
     return tuple(chunks)
+
+
+def _compiled(model: nn.Module) -> nn.Module:
+    compiled = torch.compile(model, fullgraph=True)
+    assert isinstance(compiled, nn.Module)
+    return compiled
 
 
 def _torch(model: nn.Module, *arrays: Array) -> Array:

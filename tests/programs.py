@@ -15,11 +15,33 @@ from hypothesis import strategies as st
 Draw = Callable[..., object]
 
 UNARY = (
-    "tanh({0})", "sigmoid({0})", "silu({0})", "gelu({0})", "gelu_tanh({0})", "sin({0})", "cos(0.5 * {0})",
-    "exp(tanh({0}))", "log(1.5 + {0} ^ 2)", "sqrt({0} ^ 2 + 0.3)", "erf({0})", "-{0}", "0.7 * {0} + 0.1", "relu({0})",
-    "{0} / (1 + abs({0}))", "maximum({0}, -0.5)", "minimum({0}, 0.5)", "rsqrt(1 + {0} ^ 2)",
+    "tanh({0})",
+    "sigmoid({0})",
+    "silu({0})",
+    "gelu({0})",
+    "gelu_tanh({0})",
+    "sin({0})",
+    "cos(0.5 * {0})",
+    "exp(tanh({0}))",
+    "log(1.5 + {0} ^ 2)",
+    "sqrt({0} ^ 2 + 0.3)",
+    "erf({0})",
+    "-{0}",
+    "0.7 * {0} + 0.1",
+    "relu({0})",
+    "{0} / (1 + abs({0}))",
+    "maximum({0}, -0.5)",
+    "minimum({0}, 0.5)",
+    "rsqrt(1 + {0} ^ 2)",
 )
-BINARY = ("{0} + {1}", "{0} - {1}", "{0} * sigmoid({1})", "{0} / (1.5 + sin({1}))", "maximum({0}, {1})", "minimum({0}, {1})")
+BINARY = (
+    "{0} + {1}",
+    "{0} - {1}",
+    "{0} * sigmoid({1})",
+    "{0} / (1.5 + sin({1}))",
+    "maximum({0}, {1})",
+    "minimum({0}, {1})",
+)
 MASKS = (
     "k <= q",
     "q >= k and q - k < {w}",
@@ -144,7 +166,11 @@ class Writer:
             a, b = self.fresh("v"), self.fresh("v")
             pattern = f"(2, {half})" if self.draw(st.booleans()) else f"({half}, 2)"
             self.lines.append(f"    {a}, {b} = split({x}, {axis} -> {pattern})")
-            form = str(self.one(("join({0}, {1}, {2} -> {3})", "join(-{1}, {0}, {2} -> {3})", "interleave({1}, {0}, {2} -> {3})")))
+            form = str(
+                self.one(
+                    ("join({0}, {1}, {2} -> {3})", "join(-{1}, {0}, {2} -> {3})", "interleave({1}, {0}, {2} -> {3})")
+                )
+            )
             self.let(form.format(a, b, half, axis), self.pool[x])
 
     def gather(self) -> None:
@@ -197,7 +223,9 @@ class Writer:
         heads, width = (str(n) for n in self.draw(st.permutations([n for n in self.sizes if n not in ("V", "T")]))[:2])  # type: ignore[index]
         mask = self.fresh(f"mask_{self.name}_")
         window = self.draw(st.integers(1, 5))
-        self.functions.append(f"fn {mask}(q: int[T], k: int[S]) -> bool[T, S] {{ {str(self.one(MASKS)).format(w=window)} }}")
+        self.functions.append(
+            f"fn {mask}(q: int[T], k: int[S]) -> bool[T, S] {{ {str(self.one(MASKS)).format(w=window)} }}"
+        )
         q, k = self.linear(self.pool[x], (heads, width)), self.linear(self.pool[x], (heads, width))
         v = self.linear(self.pool[x], (heads, width))
         keys, values, scores = self.fresh("keys"), self.fresh("values"), self.fresh("scores")
@@ -239,7 +267,9 @@ def _block(draw: Draw, name: str, sizes: dict[str, int], timed: bool) -> tuple[s
 def programs(draw: Draw) -> str:
     """The text of a program with one model, `Drawn(tokens: int[B, T]) -> [B, T, V]`."""
     sizes = {
-        "D": draw(st.sampled_from((4, 6, 8))), "H": draw(st.sampled_from((1, 2, 3))), "K": draw(st.sampled_from((2, 4, 5))),
+        "D": draw(st.sampled_from((4, 6, 8))),
+        "H": draw(st.sampled_from((1, 2, 3))),
+        "K": draw(st.sampled_from((2, 4, 5))),
         "V": draw(st.integers(5, 11)),
     }
     count = draw(st.integers(1, 3))
@@ -270,12 +300,21 @@ def programs(draw: Draw) -> str:
     lines = [
         "use nn: Embedding, LayerNorm, Linear, RMSNorm, gelu, gelu_tanh, relu, silu",
         "use attention: attend",
-        *functions, *blocks,
-        f"model Drawn({dims}) {{", "  stream T as S", "  embed = Embedding(V, D, init = normal(std = 0.8))",
+        *functions,
+        *blocks,
+        f"model Drawn({dims}) {{",
+        "  stream T as S",
+        "  embed = Embedding(V, D, init = normal(std = 0.8))",
         *[c for i, c in enumerate(common) if f"common{i}" in "\n".join(members)],
-        f"  blocks = repeat {layers} as i {{", *members, f"    forward(x) {{ {body} }}", "  }",
-        "  norm = RMSNorm(D)", *([] if tied else ["  head = Linear(D, V)"]),
-        f"  forward(tokens: int[B, T]) -> [B, T, V] {{ tokens |> embed |> blocks |> norm |> {'embed.logits' if tied else 'head'} }}",
+        f"  blocks = repeat {layers} as i {{",
+        *members,
+        f"    forward(x) {{ {body} }}",
+        "  }",
+        "  norm = RMSNorm(D)",
+        *([] if tied else ["  head = Linear(D, V)"]),
+        "  forward(tokens: int[B, T]) -> [B, T, V] {",
+        f"    tokens |> embed |> blocks |> norm |> {'embed.logits' if tied else 'head'}",
+        "  }",
         "}",
     ]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,6 @@ import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from weft.compiler.check import check
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.torch import to_torch
@@ -61,7 +60,9 @@ def test_every_back_end_and_form_agrees_on_drawn_programs(part: int, request: py
     agree()
 
 
-def loss_and_gradients(module: Module, weights: dict[str, Any], tokens: np.ndarray, path: Path) -> tuple[Any, dict[str, Any]]:
+def loss_and_gradients(
+    module: Module, weights: dict[str, Any], tokens: np.ndarray, path: Path
+) -> tuple[Any, dict[str, Any]]:
     model = build(to_torch(module), module.name, path).double()
     model.load_state_dict({n: torch.from_numpy(np.asarray(w, np.float64)) for n, w in weights.items()})
     output = model(torch.from_numpy(tokens))

@@ -1,11 +1,10 @@
-"""The examples and the models of the standard library: they check, they verify, and what is wrong in them is refused."""
+"""The examples and the standard library: they check, they verify, and what is made wrong in them is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
 from weft.compiler.check import check
 from weft.compiler.shrink import shrink
 from weft.compiler.stream import state_plan, step
@@ -55,5 +54,7 @@ def test_latent_attention_that_looks_ahead_is_refused_at_the_softmax() -> None:
     found = check(load_source(Source("ahead.llm", ahead))).diagnostics
     assert [d.code for d in found] == ["E0502"]
     assert found[0].primary is not None
-    assert found[0].primary.span.text.startswith("softmax(scores, S where") or "position(S)" in found[0].primary.span.text
+    assert (
+        found[0].primary.span.text.startswith("softmax(scores, S where") or "position(S)" in found[0].primary.span.text
+    )
     assert found[0].primary.span.line == ahead[: ahead.index("softmax(scores")].count("\n") + 1

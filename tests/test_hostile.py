@@ -8,21 +8,72 @@ import time
 from pathlib import Path
 
 import pytest
-
 from weft.compiler.check import check
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = [
-    *(ROOT / "examples").glob("*.llm"), STDLIB / "attention.llm", STDLIB / "moe.llm", STDLIB / "recurrent.llm",
-    STDLIB / "position.llm", STDLIB / "rules.llm", STDLIB / "models" / "llama.llm", STDLIB / "models" / "bert.llm",
+    *(ROOT / "examples").glob("*.llm"),
+    STDLIB / "attention.llm",
+    STDLIB / "moe.llm",
+    STDLIB / "recurrent.llm",
+    STDLIB / "position.llm",
+    STDLIB / "rules.llm",
+    STDLIB / "models" / "llama.llm",
+    STDLIB / "models" / "bert.llm",
     STDLIB / "models" / "mistral.llm",
 ]
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\d_.e]*|\|>|->|\.\.|[^\s\w]|\n")
-WORDS = ("D", "T", "S", "x", "forward", "repeat", "as", "{", "}", "(", ")", "->", "|>", "..", "1", "0", "-1", "1e400", "=", ",",
-         "with", "if", "else", "scan", "yield", "next", "dim", "block", "model", "10_000_000_000", "stack", "of", "where",
-         "class", "import", "__init__", "ｘ", "Ａ", "\u202e", "lambda", '"', "#", "stream", "param", "true", "Linear", "Attention")
+WORDS = (
+    "D",
+    "T",
+    "S",
+    "x",
+    "forward",
+    "repeat",
+    "as",
+    "{",
+    "}",
+    "(",
+    ")",
+    "->",
+    "|>",
+    "..",
+    "1",
+    "0",
+    "-1",
+    "1e400",
+    "=",
+    ",",
+    "with",
+    "if",
+    "else",
+    "scan",
+    "yield",
+    "next",
+    "dim",
+    "block",
+    "model",
+    "10_000_000_000",
+    "stack",
+    "of",
+    "where",
+    "class",
+    "import",
+    "__init__",
+    "ｘ",
+    "Ａ",
+    "\u202e",
+    "lambda",
+    '"',
+    "#",
+    "stream",
+    "param",
+    "true",
+    "Linear",
+    "Attention",
+)
 SECONDS = 5.0  # a single check; far above what any of them needs
 
 

@@ -11,7 +11,8 @@ repeat  attributes: bodies (function names), schedule (which body runs at layer 
 scan    attributes: body, axis (the scanned Axis, under the caller's name), states, scanned (numbers of operands).
         Operands: initial states, values with the scanned axis, values that every step sees.
         Inputs of the body: states, slices without the axis (axes otherwise in the same order), the rest.
-        Outputs of the body: next states, then yields. Results: the yields over all steps (`scan_result` says where the axis stands),
+        Outputs of the body: next states, then yields. Results: the yields over all
+        steps (`scan_result` says where the axis stands),
         then the final states.
 """
 

@@ -47,14 +47,23 @@ def _choose(types: tuple[TensorType, ...]) -> str:
 
 
 def _elementwise(
-    name: str, arity: int, dtype: Callable[[tuple[TensorType, ...]], str], function: Callable[..., Array], torch: str, onnx: str,
+    name: str,
+    arity: int,
+    dtype: Callable[[tuple[TensorType, ...]], str],
+    function: Callable[..., Array],
+    torch: str,
+    onnx: str,
     commutative: bool = False,
 ) -> Primitive:
     def infer(types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> TensorType:
         return TensorType(union(types), dtype(types))
 
     def run(
-        arrays: tuple[Array, ...], types: tuple[TensorType, ...], result: TensorType, attributes: Mapping[str, Any], frame: Frame
+        arrays: tuple[Array, ...],
+        types: tuple[TensorType, ...],
+        result: TensorType,
+        attributes: Mapping[str, Any],
+        frame: Frame,
     ) -> Array:
         aligned = [align(a, t, result.axes) for a, t in zip(arrays, types, strict=True)]
         return np.broadcast_to(function(*aligned), frame.shape(result))
@@ -70,7 +79,7 @@ def _safe_power(a: Array, b: Array) -> Array:
 
 # name, operands, result dtype, NumPy, PyTorch, ONNX (an operator, or a template the emitter knows)
 ELEMENTWISE = tuple(
-    _elementwise(*row)  # type: ignore[arg-type]
+    _elementwise(*row)
     for row in (
         ("add", 2, _numeric, np.add, "{0} + {1}", "Add", True),
         ("sub", 2, _numeric, np.subtract, "{0} - {1}", "Sub"),

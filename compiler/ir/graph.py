@@ -91,7 +91,12 @@ class Graph:
         return other
 
     def add(
-        self, op: str, operands: tuple[Value, ...], types: tuple[TensorType, ...], origin: Origin = NOWHERE, **attributes: Any
+        self,
+        op: str,
+        operands: tuple[Value, ...],
+        types: tuple[TensorType, ...],
+        origin: Origin = NOWHERE,
+        **attributes: Any,
     ) -> tuple[Value, ...]:
         """Add a node, or find the equal one that is already here; returns all its results."""
         attrs = tuple(sorted(attributes.items()))
@@ -101,8 +106,12 @@ class Graph:
         return self.insert(op, operands, attrs, types, origin)
 
     def insert(
-        self, op: str, operands: tuple[Value, ...], attributes: tuple[tuple[str, Any], ...],
-        types: tuple[TensorType, ...], origin: Origin = NOWHERE,
+        self,
+        op: str,
+        operands: tuple[Value, ...],
+        attributes: tuple[tuple[str, Any], ...],
+        types: tuple[TensorType, ...],
+        origin: Origin = NOWHERE,
     ) -> tuple[Value, ...]:
         """Add a node even when an equal one is here (text that is read back); attributes are sorted by name."""
         id, self._next = self._next, self._next + 1
@@ -171,7 +180,9 @@ class Graph:
         found = [] if nx.is_directed_acyclic_graph(self.nx) else ["the graph has a cycle"]
         for id in self.nx:
             node = self[id]
-            edges = {key: (source, data["result"]) for source, _, key, data in self.nx.in_edges(id, keys=True, data=True)}
+            edges = {
+                key: (source, data["result"]) for source, _, key, data in self.nx.in_edges(id, keys=True, data=True)
+            }
             if edges != {i: (v.node, v.index) for i, v in enumerate(node.operands)}:
                 found.append(f"%{id}: edges disagree with operands")
             for operand in node.operands:

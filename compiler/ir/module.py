@@ -190,10 +190,7 @@ class Module:
         """The instance at a path such as `("blocks", 3, "attn")`."""
         here: Instance | Layers = self.root
         for part in path:
-            if isinstance(here, Layers):
-                here = here.bodies[here.schedule[int(part)]]
-            else:
-                here = here.child(str(part))
+            here = here.bodies[here.schedule[int(part)]] if isinstance(here, Layers) else here.child(str(part))
         if isinstance(here, Layers):
             raise KeyError(f"{path} names all layers of a repeat, not one of them")
         return here

@@ -196,7 +196,8 @@ def _split_type(types: Types, attributes: Attributes) -> TensorType:
     for part in attributes["into"]:
         size = size * part.size
     if size != axis.size:
-        names, sizes = (" * ".join(str(p) for p in parts) for parts in zip(*((a.name, a.size) for a in attributes["into"])))
+        names = " * ".join(a.name for a in attributes["into"])
+        sizes = " * ".join(str(a.size) for a in attributes["into"])
         raise AxisError("size", f"`{axis.name}` is {axis.size}, but `{names}` is {sizes} = {size}", (0,))
     return _swap(types[0], axis.name, attributes["into"])
 
@@ -211,7 +212,8 @@ def _merge_type(types: Types, attributes: Attributes) -> TensorType:
     for name in attributes["axes"]:
         size = size * _need(types[0], name).size
     if size != attributes["into"].size:
-        raise AxisError("size", f"`{attributes['into'].name}` is {attributes['into'].size}, its parts make {size}", (0,))
+        into = attributes["into"]
+        raise AxisError("size", f"`{into.name}` is {into.size}, its parts make {size}", (0,))
     kept = types[0].without(*attributes["axes"][1:])
     rest = kept.without(attributes["axes"][0])
     _fresh(rest, attributes["into"], ())
@@ -241,7 +243,8 @@ def _slice_type(types: Types, attributes: Attributes) -> TensorType:
     axis = _need(types[0], attributes["axis"])
     start, size = attributes["start"], attributes["to"].size
     if axis.size.is_constant and size.is_constant and not 0 <= start <= start + size.value <= axis.size.value:
-        raise AxisError("size", f"`{axis.name}` has {axis.size} entries; {start} to {start + size.value} is outside", (0,))
+        message = f"`{axis.name}` has {axis.size} entries; {start} to {start + size.value} is outside"
+        raise AxisError("size", message, (0,))
     return _swap(types[0], axis.name, (attributes["to"],))
 
 

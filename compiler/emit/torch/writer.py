@@ -256,7 +256,7 @@ class Writer:
 
 
 def _spec_names(graph: Graph) -> dict[Value, str]:
-    """What the spec calls values. Where a derivation made several nodes of one, the last that the results need has it."""
+    """What the spec calls values. Of several nodes that a derivation made of one, the last needed has it."""
     needed = {v.node for v in graph.outputs}
     found: dict[str, Value] = {}
     for node in reversed(list(graph.nodes())):
