@@ -909,8 +909,9 @@ def unknown_weight(path: str, model: str, advice: Sequence[str], span: Span) -> 
 def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic:
     shown = [f"`{p}`" for p in paths[:8]]
     rest = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
+    count = f"{len(paths)} weights" if len(paths) != 1 else "1 weight"
     return finding(
-        f"{len(paths)} weights of `{model}` are not mapped" if len(paths) != 1 else f"1 weight of `{model}` is not mapped",
+        f"{count} of `{model}` {'are' if len(paths) != 1 else 'is'} not mapped",
         span,
         "incomplete",
         notes=(f"missing: {', '.join(shown)}{rest}",),
