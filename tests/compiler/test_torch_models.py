@@ -34,6 +34,28 @@ MODELS = {
         f"  {SMALL}\n  F = 40\n  G = 2\n  blocks.attn.pos = identity\n  blocks.attn.bias = ALiBi(2)\n}}"
     ),
 }
+# The first look is not used, but its `position(S)` is: it comes before the history whose length it needs.
+MODELS["Unused"] = """use nn: Embedding, Linear
+use attention: causal
+
+block Look(D: dim, K: dim) {
+  a = Linear(D, K)
+  b = Linear(D, K)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    unused = rename(a(x), T -> S)
+    ignored = softmax(dot(b(x), unused, K), S where causal(position(T), position(S)))
+    keys    = rename(b(x), T -> S)
+    values  = rename(x, T -> S)
+    dot(softmax(dot(a(x), keys, K), S where causal(position(T), position(S))), values, S)
+  }
+}
+
+model Unused(V: dim = 19, D: dim = 24, K: dim = 8) {
+  stream T as S
+  embed = Embedding(V, D)
+  look  = Look(D, K)
+  forward(tokens: int[B, T]) -> [B, T, V] { tokens |> embed |> look |> embed.logits }
+}"""
 TOKENS = np.random.default_rng(0).integers(0, 11, (2, 6))
 # Row 0 holds two documents; row 1 one, with padding behind it.
 POSITIONS = np.asarray([[0, 1, 2, 0, 1, 2], [0, 1, 2, 3, 0, 0]])

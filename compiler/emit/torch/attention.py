@@ -113,5 +113,5 @@ def _evaluated(writer: Writer, value: Value) -> Expr:
             waiting += [v.node for v in writer.graph[here].operands]
     for node in writer.graph.nodes():
         if node.id in wanted and node.values[0] not in writer.values and node.op != "input":
-            writer.emission.emit(writer, node)
+            writer.emit(node)
     return writer.values[value]

@@ -9,7 +9,7 @@ from ....lang import errors
 from ....lang.axes import Axis, TensorType
 from ....lang.diagnostics import WeftError
 from ....lang.sizes import Size
-from ...ir.graph import Graph, Value
+from ...ir.graph import Graph, Node, Value
 from ...ir.module import Function, Reference
 from . import layout
 from .emission import Emission
@@ -49,6 +49,7 @@ class Writer:
         self.graph: Graph = function.graph
         self.values: dict[Value, Expr] = {}
         self.inputs = inputs
+        self.emitted: set[int] = set()
         self.uses = self.emission.liveness.uses(function)
         largest = max(function.output_types, key=lambda t: len(t.axes), default=TensorType(()))
         self.preferred: tuple[str, ...] = largest.names
@@ -63,8 +64,14 @@ class Writer:
                 if node["name"] in self.inputs:
                     self.values[node.values[0]] = self.inputs[node["name"]]
             elif any(v in self.uses for v in node.values):
-                self.emission.emit(self, node)
+                self.emit(node)
         return tuple(self.values[v] for v in self.graph.outputs)
+
+    def emit(self, node: Node) -> None:
+        """Write one node, unless it was needed earlier and is written already."""
+        if node.id not in self.emitted:
+            self.emitted.add(node.id)
+            self.emission.emit(self, node)
 
     def write_states(self) -> None:
         """The new states, after everything that reads the old ones (those have variables)."""
@@ -179,6 +186,9 @@ class Writer:
         if size.is_constant:
             return Expr(self.emission.blanks.mark(size.value, label), Level.ATOM)
         found = self._known_length(size)
+        if found is None and any(self._known_length(Size.symbol(s)) is None for s in size.symbols):
+            self._provide(size)
+            found = self._known_length(size)
         if found is not None:
             return Expr(found, Level.ATOM)
         terms: list[str] = []
@@ -191,6 +201,35 @@ class Writer:
             under += [str(coefficient.denominator)] if coefficient.denominator != 1 else []
             terms.append(text + "".join(f" // {u}" for u in under))
         return Expr(" + ".join(terms), Level.ADD if len(terms) > 1 else Level.MULTIPLY)
+
+    def _provide(self, size: Size) -> None:
+        """Write a tensor that has this size before its turn, if there is one that can be written now."""
+        for node in self.graph.nodes():
+            has_it = any(a.size == size for a in node.types[0].axes)
+            if has_it and node.op in ("append", "call", "take", "state") and node.values[0] in self.uses:
+                waiting = self._before(node)
+                if not any(n.id in self.emitted or self._is_unmeasured(n) for n in waiting):
+                    for one in waiting:
+                        self.emit(one)
+                    self.assign(node.values[0])
+                    return
+
+    def _is_unmeasured(self, node: Node) -> bool:
+        """Whether a node counts along an axis whose length is not known yet."""
+        if node.op not in ("index", "position"):
+            return False
+        size: Size = node["axis"].size
+        return not size.is_constant and self._known_length(size) is None
+
+    def _before(self, node: Node) -> list[Node]:
+        """A node and what has to be written before it, in order."""
+        wanted, waiting = set[int](), [node]
+        while waiting:
+            here = waiting.pop()
+            if here.id not in wanted and here.values[0] not in self.values:
+                wanted.add(here.id)
+                waiting += [self.graph[here.operands[i]] for i in self.emission.liveness.operands(self.function, here)]
+        return [n for n in self.graph.nodes() if n.id in wanted]
 
     def _known_length(self, size: Size) -> str | None:
         for variable, axes in self.scope.shaped:
