@@ -84,12 +84,15 @@ class _BackEnds:
         )
         self.onnx_module = step(module, rows=True) if module.stream else self.row_module
 
+    def state(self, weights: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """The weights that are left after all passes, which drop what nothing reads."""
+        return {name: torch.from_numpy(np.asarray(weights[name], np.float32)) for name, _ in self.module.parameters()}
+
     def load(self, weights: Mapping[str, Array]) -> Session:
         """Put weights into all of them; the ONNX export is written anew and loaded."""
-        state = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in weights.items()}
         for model in (self.full, self.rows, self.step):
             if model is not None:
-                model.float().load_state_dict(state)
+                model.float().load_state_dict(self.state(weights))
         return Session(to_onnx(self.onnx_module, weights, self.folder / "onnx"))
 
 
@@ -139,9 +142,7 @@ class _Verification:
         tokens = self.tokens if tokens is None else tokens
         scale = tolerance.scales(self.module, self.weights, {self.input: tokens}, unit=BFLOAT16)[0]
         found = _torch(self.back_ends.full.bfloat16(), tokens)
-        self.back_ends.full.float().load_state_dict(
-            {n: torch.from_numpy(np.asarray(w)) for n, w in self.weights.items()}
-        )
+        self.back_ends.full.float().load_state_dict(self.back_ends.state(self.weights))
         return self._check("PyTorch bfloat16", found, self._reference(tokens), scale)
 
     def _cached(self) -> Iterator[Check]:

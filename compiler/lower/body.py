@@ -75,7 +75,6 @@ class Body:
     known: dict[str, Axis] = field(default_factory=dict)
     inputs: list[tuple[str, TensorType]] = field(default_factory=list)
     penalties: dict[str, list[Value]] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
     outer: Body | None = None
     scanned: Axis | None = None
     captured: dict[tuple[Value, Span], Tensor] = field(default_factory=dict)

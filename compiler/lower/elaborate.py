@@ -455,7 +455,8 @@ class Elaborator:
             statics=statics,
         )
         if owner is not None:
-            self.used.setdefault(owner.key, set()).update(body.used)
+            read = {node["name"] for node in body.graph.nodes() if node.op == "param"}
+            self.used.setdefault(owner.key, set()).update(read)
         return Specialised(name, tuple(t.type for t in results), penalties, several)
 
     def _declared(

@@ -188,7 +188,6 @@ class Evaluator:
                 )
             )
         type = self.elaborator.weight_type(weight.owner, weight.declaration)
-        owner.used.add(weight.name)
         (value,) = owner.graph.add("param", (), (type,), Origin(weight.declaration.span), name=weight.name, type=type)
         return body.capture(owner.tensor(value, e.span))
 

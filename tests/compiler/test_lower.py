@@ -242,7 +242,11 @@ def test_weights_that_no_method_reads_are_not_allocated() -> None:
         model M(D: dim = 4, plain = true) {
           one   = Linear(D, D)
           other = Linear(D, D, bias = true)
-          forward(x: [B, D]) -> [B, D] { if plain { one(x) } else { other(x) } }
+          param idle: [D]
+          forward(x: [B, D]) -> [B, D] {
+            unused = x * idle
+            if plain { one(x) } else { other(x) }
+          }
         }
         """
     assert list(parameters(compiled(text))) == ["one.weight"]

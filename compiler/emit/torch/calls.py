@@ -18,8 +18,8 @@ from .names import key_part
 from .text import Expr, Level, Precision, literal
 from .writer import Writer
 
-# A body of at most this many operations is written where it is called.
-TRIVIAL = 2
+# A body of at most this many operations is written where it is called; conditions (masks) may be a little longer.
+TRIVIAL, CONDITION = 2, 4
 
 
 # ------------------------------------------------------------------ calls
@@ -58,7 +58,8 @@ def _is_trivial(callee: Function) -> bool:
         if node.op == "call" and node["instance"] is not None:
             return False
         count += node.op not in ("input", "const", "expand", "rename", "cast")
-    return count <= TRIVIAL and not callee.states
+    is_condition = all(t.dtype == "bool" for t in callee.output_types)
+    return count <= (CONDITION if is_condition else TRIVIAL) and not callee.states
 
 
 def _drops(module: Module, callee: Function) -> bool:

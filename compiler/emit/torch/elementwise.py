@@ -11,7 +11,7 @@ from ...ir.graph import Node
 from ...ir.ops import OPS
 from ...ir.primitive import Frame
 from . import layout
-from .text import Expr, Level, Precision, literal
+from .text import Expr, Level, Precision
 from .writer import Writer
 
 # op -> Python operator, level, whether operands of the same level on the right need no parentheses
@@ -34,7 +34,7 @@ def elementwise(writer: Writer, node: Node) -> Expr:
     """The expression of an elementwise node; all-number operands are computed now."""
     operands = [writer.values[v] for v in node.operands]
     if all(e.number is not None for e in operands):
-        return _folded(node, operands)
+        return _folded(writer, node, operands)
     kept = _neutral(node, operands)
     if kept is not None:
         return kept
@@ -57,14 +57,14 @@ def _neutral(node: Node, operands: list[Expr]) -> Expr | None:
     return None
 
 
-def _folded(node: Node, operands: list[Expr]) -> Expr:
+def _folded(writer: Writer, node: Node, operands: list[Expr]) -> Expr:
     arrays = tuple(np.asarray(e.number) for e in operands)
     scalar = TensorType((), node.types[0].dtype)
     types = tuple(TensorType((), t) for t in ("real",) * len(arrays))
     with np.errstate(all="ignore"):
         value = OPS[node.op].run(arrays, types, scalar, dict(node.attributes), Frame({}))
     kind = {"real": float, "int": int, "bool": bool}[node.types[0].dtype]
-    return literal(kind(value))
+    return writer.number(kind(value))
 
 
 def _render(writer: Writer, node: Node) -> Expr:
@@ -116,11 +116,11 @@ def _text(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]
         sign, level = INFIX[node.op]
         tighter = Level(level + 1)
         left = operands[0].at(tighter if level is Level.COMPARE else level)
-        return f"{left} {sign} {_number(node, operands[1], tighter)}", level
+        return f"{left} {sign} {_number(writer, node, operands[1], tighter)}", level
     if node.op in PREFIX:
         return f"{PREFIX[node.op]}{operands[0].at(Level.SIGN)}", Level.SIGN
     if node.op == "pow":
-        return _power(node, operands)
+        return _power(writer, node, operands)
     if node.op in ("minimum", "maximum") and any(e.number is not None for e in operands):
         return _clamped(node, operands)
     template = OPS[node.op].torch
@@ -129,21 +129,20 @@ def _text(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]
     return template.format(*(e.text for e in operands)), Level.ATOM
 
 
-def _number(node: Node, expr: Expr, level: Level) -> str:
+def _number(writer: Writer, node: Node, expr: Expr, level: Level) -> str:
     """The right operand; dividing by 16.0 reads better as dividing by 16."""
     if node.op == "div" and isinstance(expr.number, float) and expr.number.is_integer() and 0 < expr.number < 1e15:
-        return str(int(expr.number))
+        return writer.number(int(expr.number)).text
     return expr.at(level)
 
 
-def _power(node: Node, operands: list[Expr]) -> tuple[str, Level]:
+def _power(writer: Writer, node: Node, operands: list[Expr]) -> tuple[str, Level]:
     base, exponent = operands
     if isinstance(exponent.number, int | float) and float(exponent.number).is_integer():
         whole = int(exponent.number)
         if node.types[0].dtype == "int":
             whole = max(whole, 0)
-        text = literal(whole)
-        return f"{base.at(Level.ATOM)} ** {text.at(Level.SIGN)}", Level.POWER
+        return f"{base.at(Level.ATOM)} ** {writer.number(whole).at(Level.SIGN)}", Level.POWER
     if node.types[0].dtype == "int":
         exponent = exponent.with_text(f"{exponent.at(Level.ATOM)}.clamp(min=0)")
     return f"{base.at(Level.ATOM)} ** {exponent.at(Level.SIGN)}", Level.POWER
@@ -161,7 +160,7 @@ def cast(writer: Writer, node: Node) -> Expr:
     """Between real, int and bool. Whole numbers stay int64 until an operation needs them real."""
     expr, before, after = writer.values[node.operands[0]], writer.type(node.operands[0]).dtype, node["dtype"]
     if expr.number is not None:
-        return literal({"real": float, "int": int, "bool": bool}[after](expr.number))
+        return writer.number({"real": float, "int": int, "bool": bool}[after](expr.number))
     if after == before:
         return expr
     if after == "bool":

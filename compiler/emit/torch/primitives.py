@@ -70,7 +70,7 @@ def _one(make: Callable[[Writer, Node, Expr], Expr]) -> Callable[[Writer, Node],
 
 
 def _const(writer: Writer, node: Node) -> Expr:
-    return literal(node["value"])
+    return writer.number(node["value"])
 
 
 def _param(writer: Writer, node: Node) -> Expr:

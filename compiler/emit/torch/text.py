@@ -196,9 +196,13 @@ WIDEST = 120
 
 
 def laid_out(line: Line, text: str) -> list[str]:
-    """A line with its comment, over several lines if it is a `def` too long for one; `text` is the line filled in."""
+    """A line with its comment, over several lines if it is too long for one; `text` is the line filled in."""
     pad, shapes = "    " * line.indent, comment(line)
     whole = f"{pad}{text}{shapes}"
+    if len(whole) > WIDEST and " = nn.ModuleList(" in text:
+        target, layers = text[:-1].split("(", 1)
+        rows = layers.replace(" else ", "\nelse ").replace(" for ", "\nfor ").split("\n")
+        return [f"{pad}{target}(", *(f"{pad}    {row}" for row in rows), f"{pad})"]
     if len(whole) <= WIDEST or not text.startswith("def "):
         return [whole if len(whole) <= WIDEST else f"{pad}{text}"]
     head, rest = text.split("(", 1)

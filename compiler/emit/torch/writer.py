@@ -15,7 +15,7 @@ from . import layout
 from .emission import Emission
 from .method import AMBIENT_ORDER, Method
 from .names import Names, key_part
-from .text import Expr, Level, Line, Precision, shape_of
+from .text import Expr, Level, Line, Precision, literal, shape_of
 
 WIDTH = 92
 
@@ -168,6 +168,14 @@ class Writer:
             text = f"torch.full({shape}, {expr.text}{end}"
         precision = Precision.WIDE if type.dtype == "real" else Precision.WHOLE
         return Expr(text, Level.ATOM, type.axes, precision)
+
+    def number(self, value: bool | int | float) -> Expr:
+        """A Python number, which another instance of the same class may have otherwise."""
+        plain = literal(value)
+        if isinstance(value, bool):
+            return plain
+        names = (name for name, static in self.function.statics if static == value)
+        return replace(plain, text=self.emission.blanks.mark(value, next(names, "number")))
 
     def real(self, expr: Expr) -> Expr:
         """A number that is real in the program as a tensor that is real in PyTorch."""
