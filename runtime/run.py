@@ -31,7 +31,7 @@ from . import files
 from .corpus import Corpus, open_corpus, prepare
 from .model import build, load_weights, save_weights
 from .progress import Reporter, Silent, duration
-from .support import check_trainable, check_vocabulary
+from .support import check_runnable, check_trainable, check_vocabulary
 from .tokenizer import Tokenizer
 from .train import HERE, Options, Result, train
 
@@ -118,6 +118,7 @@ def train_recipe(
     in. Stages that this version cannot run are refused before anything else.
     """
     stages = recipe.stages if only is None else (_named(recipe, only),)
+    check_runnable(recipe)
     for stage in stages:
         check_trainable(stage, module)
     run.folder.mkdir(parents=True, exist_ok=True)

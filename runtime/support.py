@@ -9,6 +9,13 @@ from ..lang.diagnostics import Diagnostic, WeftError
 from ..lang.plans import ExportPlan, RecipePlan, StagePlan
 
 
+def check_runnable(recipe: RecipePlan) -> None:
+    """WeftError for what a recipe asks of the whole run and this version cannot do."""
+    if recipe.shard is not None:
+        advice = ("without `shard` the run takes one device",)
+        raise WeftError(errors.not_built_yet("`shard`", advice, recipe.shard.span))
+
+
 def check_trainable(stage: StagePlan, module: Module) -> None:
     """WeftError with everything in a stage that this version cannot run, or that the model cannot be trained with."""
     problems: list[Diagnostic] = []

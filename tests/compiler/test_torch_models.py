@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch_support import assert_agrees, float64, network, source_of
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.lower.model import compile_model
 from weft.compiler.passes.inference import drop_penalties
-from weft.compiler.stream import rows, step
+from weft.compiler.stream import prefill, rows, step
 from weft.lang.program import load_source
 from weft.lang.source import Source
 
@@ -164,3 +165,48 @@ def test_the_source_of_a_small_model_reads_like_a_file_of_a_person() -> None:
     ):
         assert f"{line}\n" in source
     assert max(map(len, source.splitlines())) <= 120
+
+
+CROSS = """use nn: Embedding, Linear
+
+block Cross(D: dim, K: dim) {
+  q = Linear(D, K)
+  k = Linear(D, K)
+  v = Linear(D, D)
+  forward(x: [.., T, D], memory: [.., M, D]) -> [.., T, D] {
+    keys   = k(memory)
+    values = v(memory)
+    x + dot(softmax(dot(q(x), keys, K), M), values, M)
+  }
+}
+
+model Both(V: dim = 19, D: dim = 8) {
+  stream T as S
+  embed = Embedding(V, D)
+  look  = Cross(D, 4)
+  forward(source: int[B, M], tokens: int[B, T]) -> [B, T, V] { embed.logits(look(embed(tokens), embed(source))) }
+}
+"""
+
+
+def test_the_first_step_computes_what_depends_on_no_token_and_later_steps_read_it() -> None:
+    module = compile_model(load_source(Source("Both.llm", CROSS)), "Both")
+    weights, source = random_weights(module, 0), np.random.default_rng(1).integers(0, 11, (2, 4))
+    with float64():
+        first, later = (network(form, weights, torch.float64) for form in (prefill(module), step(module)))
+        states = first.initial_states(2)
+        begin, states = first(tensor(source), tensor(TOKENS[:, :2]), torch.tensor(0), states)
+        assert {name for name in states if name.startswith("look.")} == {"look.keys", "look.values"}
+        rest, states = later(tensor(TOKENS[:, 2:]), torch.tensor(2), states)
+    found = torch.cat((begin, rest), dim=1).detach().numpy()
+    expected = run(module, weights, {"source": source, "tokens": TOKENS}).values[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_loss_of_a_model_with_two_inputs_takes_both() -> None:
+    module = compile_model(load_source(Source("Both.llm", CROSS)), "Both")
+    model = network(module, random_weights(module, 0))
+    source, tokens, weight = torch.zeros(2, 4, dtype=torch.int64), tensor(TOKENS), torch.rand(2, 6)
+    losses = F.cross_entropy(model(source, tokens).flatten(0, 1), tokens.flatten(), reduction="none")
+    loss, _ = model.loss(source, tokens, tokens, weight, rows=5)
+    torch.testing.assert_close(loss, (losses * weight.flatten()).sum() / weight.sum())

@@ -21,7 +21,7 @@ AMBIENTS = {
 
 def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> Method:
     """The source of a function for arguments of which `given` is known. Raises WeftError for what has no source."""
-    method = Method(function)
+    method = Method(function, stateful=bool(function.states))
     scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
     scope.names.reserve("states", "path")
     is_entry = function.name == emission.module.entry

@@ -23,14 +23,14 @@ class Head:
 
 
 def is_language_model(module: Module) -> bool:
-    """Whether the entry gives scores [B, T, V] for tokens [B, T]."""
-    inputs, types = module.main.inputs, module.main.output_types
-    if module.form.startswith("step") or not inputs or not types or not module.batch or not module.sequence:
+    """Whether the entry gives scores [B, T, V] for an input of tokens [B, T]."""
+    types = module.main.output_types
+    if module.form.startswith("step") or not types or types[0].dtype != "real" or len(types[0].axes) != 3:
         return False
-    tokens, scores, rows = inputs[0][1], types[0], [module.batch, module.sequence]
-    if tokens.dtype != "int" or [str(a.size) for a in tokens.axes] != rows or scores.dtype != "real":
-        return False
-    return [str(a.size) for a in scores.axes[:-1]] == rows and scores.axes[-1].size.is_constant
+    sizes = [a.size for a in types[0].axes]
+    tokens = (t for _, t in module.main.inputs if t.dtype == "int")
+    known = any([a.size for a in t.axes] == sizes[:2] for t in tokens)
+    return known and sizes[2].is_constant and not any(s.is_constant for s in sizes[:2])
 
 
 def split(module: Module) -> Head | None:

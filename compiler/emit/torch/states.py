@@ -12,10 +12,16 @@ from .text import Line, laid_out, shape_of
 
 def initial_states_lines(module: Module, parameter: str | None) -> list[str]:
     """The method of the root that makes all states, layer by layer in loops."""
-    lines = [
-        "    def initial_states(self, batch: int) -> dict[str, Tensor]:",
-        '        """The states before the first token, by the path of the place that keeps them."""',
-    ]
+    lines = ["    def initial_states(self, batch: int) -> dict[str, Tensor]:"]
+    if any(s.kind == "constant" for f in module.functions.values() for s in f.states):
+        lines += [
+            '        """The states before the first token, by the path of the place that keeps them.',
+            "",
+            "        What depends on no token is not among them: the first step of all computes it.",
+            '        """',
+        ]
+    else:
+        lines.append('        """The states before the first token, by the path of the place that keeps them."""')
     like = f"self.{parameter}" if parameter else "torch.zeros(())"
     body: list[str] = []
     _walk(module, module.main, [], body, 2, 0)
@@ -25,7 +31,7 @@ def initial_states_lines(module: Module, parameter: str | None) -> list[str]:
 
 
 def _walk(module: Module, function: Function, path: list[str], lines: list[str], indent: int, depth: int) -> None:
-    for state in function.states:
+    for state in (s for s in function.states if s.kind != "constant"):
         key = ".".join((*path, key_part(state.name)))
         quoted = f'f"{key}"' if "{" in key else f'"{key}"'
         text = f"states[{quoted}] = {_initial(module, state)}"
@@ -55,8 +61,6 @@ def _numbers(layers: list[int]) -> str:
 
 
 def _initial(module: Module, state: State) -> str:
-    if state.kind == "constant":
-        raise WeftError(errors.not_in_torch(f"the state `{state.name}`", "it comes from a prefill of constants", None))
     sizes = []
     for axis in state.type.axes:
         if axis.size.is_constant:
