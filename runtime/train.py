@@ -152,7 +152,8 @@ def train(
             speed = _blend(speed, numbers.tokens / (time.monotonic() - step_began), step - here.step)
             reporter.step(step + 1, loss, speed, (numbers.steps - step - 1) * numbers.tokens / speed)
             seen = None
-            if unigram is not None and (last or (step + 1) % numbers.validate == 0):
+            due = (step + 1) % numbers.validate == 0 and numbers.steps - step - 1 > numbers.validate // 2
+            if unigram is not None and (last or due):
                 limit = LOOK if last else GLANCE
                 seen = validate(objective.mean, corpus.validation, numbers.length, numbers.micro, limit)
                 reporter.say(f"step {step + 1:,}: validation loss {seen:.3f} (entropy of single tokens {unigram:.3f})")

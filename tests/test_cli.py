@@ -281,7 +281,7 @@ def test_fmt_formats_the_others_when_one_file_is_broken(tmp_path: Path, capsys: 
 def test_check_sums_up_models_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert weft("check", QUICK) == 0
     out = capsys.readouterr().out
-    for words in ("Quick", "3.15 M", "blocks × 6", "keys (grow)", "Quickstart", "245", "no errors"):
+    for words in ("Quick", "3.15 M", "blocks × 6", "keys (grow)", "Quickstart", "489", "no errors"):
         assert words in out
 
 
@@ -290,7 +290,7 @@ def test_check_is_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["models"][0]["parameters"] == 3_148_224
     assert found["models"][0]["layers"] == {"blocks": 6}
-    assert found["recipes"][0]["steps"] == 245
+    assert found["recipes"][0]["steps"] == 489
     assert found["diagnostics"] == []
 
 

@@ -62,8 +62,8 @@ def _suffix(graph: Graph, logits: Value, axis: Axis) -> tuple[list[int], list[Va
     while waiting:
         value = waiting.pop()
         node = graph[value]
-        source = node.op in ("const", "param")
-        if source or any(a.name == axis.name and a.size == axis.size for a in graph.type(value).axes):
+        scores = node.op != "input" and any(a.name == axis.name and a.size == axis.size for a in graph.type(value).axes)
+        if scores or node.op in ("const", "param"):
             if node.id not in found:
                 found[node.id] = None
                 waiting += reversed(node.operands)
