@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..compiler import tolerance
+from ..compiler.context import longest_context
 from ..compiler.emit.onnx import to_onnx
 from ..compiler.emit.reference import run
 from ..compiler.emit.torch import to_torch
@@ -104,7 +105,7 @@ class _Verification:
     ) -> None:
         self.module, self.back_ends, self.label, self.weights = module, back_ends, label, weights
         draw = np.random.default_rng((seed, 1))
-        self.length = min(TOKENS, _longest(module))
+        self.length = min(TOKENS, longest_context(module) or TOKENS)
         self.vocabulary = module.main.output_types[0].axes[-1].size.value
         self.tokens = draw.integers(0, self.vocabulary, (ROWS, self.length))
         self.chunks = _chunks(self.length, draw)
@@ -236,20 +237,6 @@ def decided(
         margin = (ordered[..., count - 1] - ordered[..., count]) / np.maximum(spread, 1e-300)
         closest = np.minimum(closest, margin.min(axis=1))
     return tokens[np.argsort(-closest, kind="stable")[:ROWS]]
-
-
-def _longest(module: Module) -> int:
-    """The number of positions the model's tables hold: the shortest one that positions are looked up in."""
-    longest = 10**9
-    for function in module.functions.values():
-        graph = function.graph
-        for node in graph.nodes():
-            if node.op == "call" and any(graph[o].op == "position" for o in node.operands):
-                for inner in module.functions[node["callee"]].graph.nodes():
-                    if inner.op == "take":
-                        table = module.functions[node["callee"]].graph.type(inner.operands[0])
-                        longest = min(longest, table.axis(inner["axis"]).size.value)
-    return longest
 
 
 def _chunks(length: int, draw: np.random.Generator) -> tuple[int, ...]:
