@@ -8,6 +8,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from keyword import iskeyword
 from typing import TextIO
 
 from rich.console import Console
@@ -27,9 +28,10 @@ COMMANDS = {
     "show": "look at a model: tree, IR, PyTorch, ONNX, picture",
     "plan": "parameters, FLOPs, memory and states, before anything is allocated",
     "verify": "compare reference, PyTorch, ONNX and cached decoding",
+    "import": "turn a Hugging Face checkpoint into a spec and a run",
     "train": "train by a recipe; goes on where it stopped",
     "generate": "let a trained model write",
-    "export": "turn a run into ONNX or PyTorch files",
+    "export": "turn a run into ONNX, PyTorch or Hugging Face files",
     "explain": "the page of an error code",
 }
 
@@ -105,7 +107,7 @@ def _dispatch(words: list[str], terminal: Terminal) -> int:
         advice = f"did you mean `weft {near}`?" if near else "`weft --help` lists the commands"
         terminal.say(f"weft: there is no command `{name[:40]}`: {advice}")
         return 2
-    command: Command = import_module(f".commands.{name}", __package__).COMMAND
+    command: Command = import_module(f".commands.{name}{'_' * iskeyword(name)}", __package__).COMMAND
     parser = ArgumentParser(
         f"weft {name}",
         description=command.summary,

@@ -11,14 +11,13 @@ from .command import Command
 from .terminal import Terminal
 
 _NOT_YET = {
-    "hf": ("export `torch` or `onnx` instead",),
     "peft": ("there are no adapters to export before `adapt` can be trained",),
 }
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
-    parser.add_argument("--to", choices=("onnx", "torch", *_NOT_YET), required=True, help="what to write")
+    parser.add_argument("--to", choices=("onnx", "torch", "hf", *_NOT_YET), required=True, help="what to write")
     parser.add_argument("--out", metavar="DIR", help="where to (default: a folder of that name in RUN)")
 
 
@@ -30,8 +29,8 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
     trained = Trained.open(Path(arguments.run))
     folder = Path(arguments.out) if arguments.out else trained.run.folder / arguments.to
-    write = trained.export_onnx if arguments.to == "onnx" else trained.export_torch
-    made = write(folder)
+    write = {"onnx": trained.export_onnx, "torch": trained.export_torch, "hf": trained.export_checkpoint}
+    made = write[arguments.to](folder)
     for path in sorted(p for p in made.iterdir() if p.is_file()):
         terminal.write(f"{path}\n")
     return 0
@@ -39,7 +38,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
 COMMAND = Command(
     "export",
-    "turn a finished run into an ONNX folder or PyTorch source",
+    "turn a finished run into an ONNX folder, PyTorch source or a Hugging Face checkpoint",
     """\
 examples:
   weft export runs/first --to onnx
@@ -47,6 +46,7 @@ examples:
 
 onnx: model.onnx with weights beside it, tokenizer and manifest; names of inputs and outputs as Hugging Face has them.
 torch: model.py and decoder.py (readable, without Weft), weights.safetensors and tokenizer.json.
+hf: config.json, safetensors and tokenizer files that transformers loads, by the checkpoint map of the architecture.
 prints the files it wrote. A folder that holds something else is not touched.
 exit codes: 0 written, 1 the run is not finished or cannot be exported, 2 the command was called wrongly""",
     _arguments,

@@ -20,6 +20,7 @@ from ..lang.diagnostics import WeftError
 from ..lang.program import read
 from ..runtime import files
 from ..runtime.engines import Engine, TorchCached, TorchFull
+from ..runtime.hub.writing import export_checkpoint
 from ..runtime.model import build, load_weights
 from ..runtime.run import Run
 from ..runtime.session import Session
@@ -91,7 +92,7 @@ class Trained:
         """The run as an export folder for ONNX Runtime."""
         module = step(self.module, rows=True) if self.module.stream else rows(self.module)
         metadata = {} if self.context is None else {"context": self.context}
-        return to_onnx(module, self.weights, folder, tokenizer=self.run.tokenizer, metadata=metadata)
+        return to_onnx(module, self.weights, folder, tokenizer=self.run.tokenizer if self.run.tokenizer.is_file() else None, metadata=metadata)
 
     def export_torch(self, folder: Path) -> Path:
         """The run as PyTorch source that needs nothing of Weft, with weights and tokenizer beside it."""
@@ -102,8 +103,13 @@ class Trained:
         if self.module.stream:
             files.write(folder / "decoder.py", to_torch(step(self.module)))
         shutil.copyfile(self.weights, folder / "weights.safetensors")
-        shutil.copyfile(self.run.tokenizer, folder / "tokenizer.json")
+        if self.run.tokenizer.is_file():
+            shutil.copyfile(self.run.tokenizer, folder / "tokenizer.json")
         return folder
+
+    def export_checkpoint(self, folder: Path) -> Path:
+        """The run as a folder that `transformers` loads."""
+        return export_checkpoint(self.run, self.stage, folder)
 
 
 _TORCH = ("model.py", "decoder.py", "weights.safetensors", "tokenizer.json", "__pycache__")

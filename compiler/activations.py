@@ -28,7 +28,7 @@ _KERNELS = {
     "weft.position.rope": (False, False),
 }
 _VIEWS = frozenset(("rename", "cast", "expand", "split", "merge", "select", "slice"))
-_SOURCES = frozenset(("const", "param", "index", "position", "ambient"))
+_SOURCES = frozenset(("const", "table", "param", "index", "position", "ambient"))
 _FACTORS = frozenset(("dot", "mul", "div", "minimum", "maximum", "pow"))
 _OPERAND = frozenset(("log", "sin", "cos", "abs", "erf", "max", "min"))
 _RESULT = frozenset(("exp", "sqrt", "rsqrt", "tanh", "sigmoid", "softmax"))
@@ -147,4 +147,4 @@ class _Walk:
 
 def _plain(graph: Graph, value: Value) -> bool:
     """Whether a value is a number or a position: nothing is learned through it."""
-    return graph[value].op in ("const", "index", "position")
+    return graph[value].op in ("const", "table", "index", "position")

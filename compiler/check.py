@@ -8,23 +8,26 @@ from typing import Any
 
 from ..lang import errors, tree
 from ..lang.axes import Axis, TensorType
-from ..lang.checkpoints import check_checkpoint
+from ..lang.checkpoints import CheckpointMap, check_map, resolve_map
+from ..lang.config_map import is_static
 from ..lang.diagnostics import Diagnostic, Label, WeftError
 from ..lang.plans import ModelFacts, RecipePlan
 from ..lang.program import Program, Unit, name_span, word_span
 from ..lang.recipes import check_recipe
 from ..lang.sizes import Size
-from .facts import model_facts
+from ..lang.walk import walk
+from .facts import model_facts, weight_facts
 from .ir.module import Module
 from .lower.body import Body, Undecided
 from .lower.elaborate import Elaborator, Given
 from .lower.expressions import Evaluator
 from .lower.instances import KINDS, unmet
+from .lower.lists import KINDS as LISTS
 from .lower.model import compile_component, compile_model, deep_recursion, initial, model_item
 from .lower.results import TWICE
 from .lower.scope import Scope
 from .lower.templates import lower_rule
-from .lower.values import Component, FnValue, Pack
+from .lower.values import Component, FnValue, Pack, describe
 from .stream import step
 
 
@@ -74,9 +77,10 @@ def check(program: Program) -> Checked:
                 continue  # sizes without numbers cannot decide it; the models that use the item will
         for checkpoint in program.main.checkpoints:
             try:
-                facts = _facts(program, checkpoint.model, checkpoint)
-                if facts is not None:
-                    check_checkpoint(checkpoint, facts)
+                found_map = resolve_map(program, program.main, checkpoint)
+                if found_map is not None:
+                    module, parts = mapped_model(found_map)
+                    check_map(found_map, parts, weight_facts(module))
             except WeftError as error:
                 found += error.diagnostics
     if broken and program.diagnostics:
@@ -97,6 +101,22 @@ def _facts(program: Program, path: tuple[str, ...] | None, item: tree.Item) -> M
     return model_facts(compile_component(name, component), component)
 
 
+def mapped_model(found: CheckpointMap) -> tuple[Module, tuple[str, ...]]:
+    """The model of a map with its default numbers, and the names that a config may set: parameters and parts."""
+    elaborator = Elaborator()
+    item = found.unit.find(found.model)
+    if item is None:
+        raise WeftError(errors.unknown_name(found.model, found.unit.names(), found.item.span))
+    component = elaborator.item(*item, found.head)
+    if not isinstance(component, Component):
+        raise WeftError(errors.wrong_kind(describe(component), "a model", found.head))
+    declaration = component.declaration
+    parts = [p.name for p in declaration.parameters]
+    parts += [m.name for m in declaration.members if isinstance(m, tree.Bind | tree.DimDecl)]
+    parts += [r.index for r in walk(declaration) if isinstance(r, tree.Repeat) and r.index is not None]
+    return compile_component(found.model, component), tuple(parts)
+
+
 def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each finding once, in the order of the text."""
     unique = {(d.code, d.primary.span if d.primary else d.title): d for d in reversed(found)}
@@ -108,6 +128,8 @@ def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 def check_fn(unit: Unit, item: tree.Fn) -> None:
     """Elaborate a fn on axes without numbers, so that mistakes show before anyone calls it."""
+    if is_static(item):
+        return  # a choice among static values: nothing to elaborate before it is called
     check_kinds(unit, item.signature.parameters)
     elaborator = Elaborator(symbolic=True)
     statics = _statics(item.signature.parameters)
@@ -181,6 +203,9 @@ def _interfaces(unit: Unit) -> list[str]:
     return [n for n in unit.names() if (found := unit.find(n)) and isinstance(found[1], tree.Interface)]
 
 
+_STANDINS: dict[str, Any] = {"int": 2, "real": 0.5, "bool": False}
+
+
 def _statics(parameters: tuple[tree.Parameter, ...]) -> dict[str, Any] | None:
     """Stand-ins for the static parameters that have no default; None when one needs a component."""
     values: dict[str, Any] = {}
@@ -194,8 +219,10 @@ def _statics(parameters: tuple[tree.Parameter, ...]) -> dict[str, Any] | None:
             values[name] = Pack((Axis(name, Size.symbol(name)),))
         elif parameter.default is not None:
             continue
-        elif kind in ("int", "real", "bool"):
-            values[name] = {"int": 2, "real": 0.5, "bool": False}[kind]
+        elif kind in _STANDINS:
+            values[name] = _STANDINS[kind]
+        elif kind in LISTS and LISTS[kind] in _STANDINS:
+            values[name] = (_STANDINS[LISTS[kind]],) * _STANDINS["int"]
         else:
             return None
     return values

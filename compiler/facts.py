@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..lang.layouts import Axes
 from ..lang.plans import ModelFacts
+from ..lang.weight_map import WeightFacts
 from .ir.module import Instance, Layers, Module
 from .lower.values import Component
 
@@ -49,10 +51,39 @@ def _walk(
             _walk(body, f"{path}.", here, instances, weights)
 
 
+def _all_names(name: str, around: tuple[Mapping[str, str], ...]) -> tuple[str, ...]:
+    """The names of an axis from its block outwards: `Out1`, `G`, `H`."""
+    found = [name]
+    for names in reversed(around):
+        if found[-1] not in names:
+            break
+        found.append(names[found[-1]])
+    return tuple(dict.fromkeys(found))
+
+
 def _outermost(name: str, around: tuple[Mapping[str, str], ...]) -> str:
     """The name an axis has in the outermost block that passes it down: `Out1` of a Linear is `G` of its Attention."""
-    for names in reversed(around):
-        if name not in names:
-            return name
-        name = names[name]
-    return name
+    return _all_names(name, around)[-1]
+
+
+def weight_facts(module: Module) -> tuple[WeightFacts, ...]:
+    """Every weight of a module, layer by layer, with the names its axes have for a checkpoint map."""
+    found: list[WeightFacts] = []
+    _weights(module.root, "", (), found)
+    return tuple(found)
+
+
+def _weights(
+    instance: Instance, prefix: str, around: tuple[Mapping[str, str], ...], found: list[WeightFacts]
+) -> None:
+    here = (*around, dict(instance.axes))
+    for parameter in instance.parameters:
+        axes = parameter.type.axes
+        shape = Axes(tuple(_all_names(a.name, here) for a in axes), tuple(a.size.value for a in axes))
+        found.append(WeightFacts(prefix + parameter.name, shape, instance.block, parameter.name))
+    for name, child in instance.children:
+        if isinstance(child, Layers):
+            for i, body in enumerate(child.schedule):
+                _weights(child.bodies[body], f"{prefix}{name}.{i}.", here, found)
+        else:
+            _weights(child, f"{prefix}{name}.", here, found)

@@ -14,7 +14,7 @@ from .lower.elaborate import Elaborator
 from .lower.model import compile_component, deep_recursion, model_item
 from .lower.values import Component, Deferred, Overrides
 
-WINDOW = 5  # whole-number arguments of fns (the width of a window) are lowered to this, so that short texts reach them
+WINDOW = 5  # whole-number arguments of fns (the width of a window) are halved down to this: short texts reach them
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ def shrink(program: Program, name: str) -> Small:
     with deep_recursion():
         unit, item = model_item(program, name)
         span = name_span(item)
-        component = Elaborator(ceiling=WINDOW).item(unit, item, span)
+        component = Elaborator().item(unit, item, span)
         sizes = _sizes(component)
+        # Where what a fn counts on would not come out whole (a number of buckets that it halves), it keeps its number.
+        ceiling = WINDOW if _elaborates(name, component, sizes, span, WINDOW) else None
         floors = {n: _floor(v) for n, v in sizes.items()}
         changed = True
         while changed:
@@ -44,14 +46,14 @@ def shrink(program: Program, name: str) -> Small:
                 if value // 2 < floors[parameter]:
                     continue
                 smaller = {**sizes, parameter: value // 2}
-                if _elaborates(name, component, smaller, span):
+                if _elaborates(name, component, smaller, span, ceiling):
                     sizes, changed = smaller, True
-        return Small(compile_component(name, _sized(component, sizes, span), ceiling=WINDOW), sizes)
+        return Small(compile_component(name, _sized(component, sizes, span), ceiling=ceiling), sizes)
 
 
 def _sizes(component: Component) -> dict[str, int]:
     """The sizes and counts among the parameters of a model, as they are."""
-    placed = Elaborator(ceiling=WINDOW).place(component)
+    placed = Elaborator().place(component)
     found = {}
     for parameter in component.declaration.parameters:
         value = placed.scope.find(parameter.name, parameter.span)[1]
@@ -80,10 +82,10 @@ def _sized(component: Component, sizes: dict[str, int], span: Span) -> Component
     )
 
 
-def _elaborates(name: str, component: Component, sizes: dict[str, int], span: Span) -> bool:
+def _elaborates(name: str, component: Component, sizes: dict[str, int], span: Span, ceiling: int | None) -> bool:
     """Whether the model exists at these sizes: a refusal is the answer, not an error."""
     try:
-        compile_component(name, _sized(component, sizes, span), ceiling=WINDOW)
+        compile_component(name, _sized(component, sizes, span), ceiling=ceiling)
     except WeftError:
         return False
     return True

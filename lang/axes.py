@@ -64,7 +64,8 @@ class AxisError(ValueError):
 
 
 def union(types: tuple[TensorType, ...]) -> tuple[Axis, ...]:
-    """The axes of an elementwise result: first seen first; equal names must have equal sizes."""
+    """The axes of an elementwise result: those of the operand with the most axes (the first of several) in its order,
+    then what it lacks, first seen first; equal names must have equal sizes."""
     axes: list[Axis] = []
     owner: dict[str, int] = {}
     for position, type in enumerate(types):
@@ -80,4 +81,5 @@ def union(types: tuple[TensorType, ...]) -> tuple[Axis, ...]:
                     f"axis `{axis.name}` is {known.size} in one operand and {axis.size} in the other",
                     (owner[axis.name], position),
                 )
-    return tuple(axes)
+    broadest = max(types, key=lambda t: len(t.axes), default=TensorType(()))
+    return (*broadest.axes, *(a for a in axes if not broadest.has(a.name)))

@@ -219,6 +219,9 @@ class Builder(RecipeBuilder):
     def attribute(self, span: Span, parts: list[Any]) -> tree.Attribute:
         return tree.Attribute(parts[0], str(parts[1]), span=span)
 
+    def index(self, span: Span, parts: list[Any]) -> tree.Index:
+        return tree.Index(parts[0], parts[1], span=span)
+
     def argument(self, span: Span, parts: list[Any]) -> tree.Argument:
         return tree.Argument(None, parts[0], span=span)
 

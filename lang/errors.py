@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ParamSpec
 
@@ -483,6 +485,13 @@ def not_positive(what: str, value: str, span: Span) -> Diagnostic:
     return finding(f"{what} is {value}; it must be a whole number of at least 1", span, "not a size")
 
 
+@code("E0406", "no such entry")
+def no_such_entry(what: str, place: int, count: int, span: Span) -> Diagnostic:
+    help = f"entries count from 0: the last one is {count - 1}" if count else "the list is empty"
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    return finding(f"`{what}` has {entries}; there is no entry {place}", span, f"this is {place}", help=(help,))
+
+
 # ------------------------------------------------------------------ E05xx: streams
 
 
@@ -519,6 +528,8 @@ def history_not_masked(
         why = f"no mask here implies `position({history}) <= position({tokens[0]})`"
     made = [Label(m, f"this does not imply `{history}` is in the past") for m in masks if m != span]
     token = tokens[0] if tokens else "T"
+    operation = {"top": "best"}.get(operation, operation)
+    call = f"{'softmax' if operation == 'dot' else operation}(x{', count' if operation == 'best' else ''}"
     return finding(
         f"`{operation}` over the history `{history}` sees the future",
         span,
@@ -526,7 +537,7 @@ def history_not_masked(
         labels=(*made, *labels),
         notes=("what is proved: comparisons of positions, joined with `and`, also through calls",),
         help=(
-            f"mask it: `softmax(x, {history} where position({history}) <= position({token}))`, "
+            f"mask it: `{call}, {history} where position({history}) <= position({token}))`, "
             f"or make the other entries zero: `choose(mask, x, 0)`",
         ),
     )
@@ -541,18 +552,24 @@ def no_streaming_rule(
         span,
         f"`{axis}` counts tokens",
         labels=labels,
-        help=(*advice, "along the stream there are `position`, `shift`, `scan`, and `rename` to its history"),
+        help=(*advice, "along the stream there are `position`, `shift`, `delays`, `scan`, and `rename` to its history"),
     )
 
 
 @code("E0504", "depends on the total length")
-def depends_on_length(span: Span | None, axis: str, labels: Sequence[Label] = ()) -> Diagnostic:
+def depends_on_length(span: Span | None, operation: str, axis: str, labels: Sequence[Label] = ()) -> Diagnostic:
+    """`operation` is `mean` or `size`."""
+    how = f"it divides by the length of `{axis}`, which" if operation == "mean" else "the number of tokens"
     return finding(
-        f"`mean` over `{axis}` depends on the total length",
+        f"`{operation}` over `{axis}` depends on the total length",
         span,
-        f"it divides by the length of `{axis}`, which grows with every token",
+        f"{how} grows with every token",
         labels=labels,
-        help=("divide a masked `sum` by the number of tokens seen: `sum(choose(mask, x, 0), S) / (position(T) + 1)`",),
+        help=(
+            "the mean of what a token sees is `mean(x, S where position(S) <= position(T))`"
+            if operation == "mean"
+            else "the number of tokens so far is `position(T) + 1`",
+        ),
     )
 
 
@@ -670,6 +687,22 @@ def no_forward(name: str, span: Span) -> Diagnostic:
     return finding(
         f"`{name}` has no method `forward` with types", span, "this model",
         help=("write `forward(tokens: int[B, T]) -> [B, T, V] { .. }`",),
+    )
+
+
+@code("E0608", "number of a layer where nothing is repeated")
+def no_layers_there(name: str, where: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` counts no layers: {where} has none there", span, "no layers",
+        help=("it stands behind the name of a `repeat` and before a part of its layers: `blocks.{i}.attn = ..`",),
+    )
+
+
+@code("E0609", "no single part to stand in for")
+def no_original(name: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` is repeated layers: there is no single `original`", span, "asked for here",
+        help=(f"change a part of the layers: `{name}.PART = ..`, with its own `original`",),
     )
 
 
@@ -874,7 +907,7 @@ def unknown_expectation(name: str, model: str, known: Sequence[str], span: Span)
 @code("E0730", "unknown parameter in a checkpoint's config")
 def unknown_config_parameter(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
     return finding(
-        f"`{name}` is not a parameter of `{model}`",
+        f"`{name}` is neither a parameter nor a part of `{model}`",
         span,
         "unknown",
         help=(*did_you_mean(name, known), f"its parameters are {one_of(known, 'and')}"),
@@ -893,20 +926,30 @@ def wrong_config_value(found: str, span: Span) -> Diagnostic:
     return finding(
         f"a config value cannot be {found}",
         span,
-        "a key of config.json expected",
+        "no value",
         help=(
-            "write the key (`D = hidden_size`), a number, or a product or quotient of both (`K = hidden_size / heads`)",
+            "write a key (`D = hidden_size`), numbers and texts, arithmetic, `if`, `default(a, b)`, `given(key)`,\n"
+            "`stored(\"name\")`, or a component with such values: `RoPE(K, theta = rope_theta)`",
         ),
     )
 
 
-@code("E0733", "checkpoint weight that the model lacks")
-def unknown_weight(path: str, model: str, advice: Sequence[str], span: Span) -> Diagnostic:
-    return finding(f"`{model}` has no weight `{path}`", span, "no such weight", help=advice)
+@code("E0733", "tensors that a checkpoint map does not know")
+def unknown_tensors(names: Sequence[str], place: str, span: Span) -> Diagnostic:
+    shown = ", ".join(f"`{n}`" for n in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return finding(
+        f"{len(names)} stored tensor{'s' * (len(names) != 1)} of `{place}` would be lost",
+        span,
+        "this map does not mention them",
+        notes=(f"unknown: {shown}",),
+        help=(
+            "map them, or say `ignore \"name\"` when they do not matter, `keep \"name\"` when they should travel along",
+        ),
+    )
 
 
 @code("E0734", "model weight that the checkpoint lacks")
-def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic:
+def unmapped_weights(paths: Sequence[str], model: str, hints: Sequence[str], span: Span) -> Diagnostic:
     shown = [f"`{p}`" for p in paths[:8]]
     rest = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
     count = f"{len(paths)} weights" if len(paths) != 1 else "1 weight"
@@ -915,7 +958,7 @@ def unmapped_weights(paths: Sequence[str], model: str, span: Span) -> Diagnostic
         span,
         "incomplete",
         notes=(f"missing: {', '.join(shown)}{rest}",),
-        help=("give every weight of the model a line in `weights`",),
+        help=(*hints, "give every weight of the model a line in `weights`"),
     )
 
 
@@ -940,6 +983,87 @@ def wrong_layout(path: str, axes: Sequence[str], reason: str, span: Span) -> Dia
 @code("E0737", "placeholder that does not fit")
 def wrong_placeholder(title: str, label: str, advice: str, span: Span) -> Diagnostic:
     return finding(title, span, label, help=(advice,))
+
+
+@code("E0738", "unknown base of a checkpoint map")
+def unknown_base(name: str, known: Sequence[str], span: Span) -> Diagnostic:
+    return finding(
+        f'there is no checkpoint map "{name}" to build upon',
+        span,
+        "not found in this file and those it uses",
+        help=(*did_you_mean(name, known), "`use` the file that declares it"),
+    )
+
+
+@code("E0739", "map that is its own base")
+def circular_base(name: str, span: Span) -> Diagnostic:
+    return finding(f'the checkpoint map "{name}" is built upon itself', span, "a circle", help=("remove this `like`",))
+
+
+@code("E0740", "key that config.json lacks")
+def missing_config_key(key: str, span: Span) -> Diagnostic:
+    return finding(
+        f"config.json has no `{key}`",
+        span,
+        "needed here",
+        help=(f"`default({key}, value)` gives it a value where files leave it out",),
+    )
+
+
+@code("E0741", "checkpoint that its map refuses")
+def config_refused(condition: str, shown: Mapping[str, object], span: Span) -> Diagnostic:
+    """`shown` are the keys of the condition with their values."""
+    values = ", ".join(f"`{n}` is {json.dumps(v)}" for n, v in shown.items())
+    return finding(
+        f"this checkpoint is not covered: {condition}",
+        span,
+        "this does not hold",
+        notes=(f"in config.json {values}",) if values else (),
+        help=("another value would be another model, which this map cannot say",),
+    )
+
+
+@code("E0742", "keys of config.json that a map does not know")
+def unknown_config_keys(keys: Sequence[str], place: str = "config.json") -> Diagnostic:
+    shown = ", ".join(f"`{k}`" for k in keys[:12]) + (f" and {len(keys) - 12} more" if len(keys) > 12 else "")
+    return finding(
+        f"`{place}` has keys that the checkpoint map does not know",
+        notes=(f"unknown: {shown}",),
+        help=("nothing is lost silently: read them in the map, or list them under `ignore` if they change nothing",),
+    )
+
+
+@code("E0743", "checkpoint of an unknown architecture")
+def unknown_architecture(names: Sequence[str], known: Sequence[str]) -> Diagnostic:
+    near = did_you_mean(names[0], known) if names else ()
+    return finding(
+        f"no checkpoint map for {one_of(list(names)) if names else 'a config.json that names no architecture'}",
+        help=(*near, "write a `checkpoint` item in a file of your own and name it: `weft import DIR --map FILE.llm`"),
+    )
+
+
+@code("E0744", "stored tensor that does not fit")
+def misfit_tensor(name: str, reason: str, span: Span) -> Diagnostic:
+    return finding(f"the stored tensor `{name}` {reason}", span, "mapped here", help=("check the layout and the config",))
+
+
+@code("E0745", "no checkpoint here")
+def no_checkpoint(folder: str, reason: str) -> Diagnostic:
+    return finding(
+        f"`{folder}` is no checkpoint that can be read: {reason}",
+        help=("a folder with `config.json` and `model.safetensors` (or an index of several) is expected",),
+    )
+
+
+@code("E0746", "model that its checkpoint map cannot write")
+def unwritable_config(target: str, reason: str, span: Span) -> Diagnostic:
+    return finding(
+        f"no config.json says what `{target}` is in this model",
+        span,
+        "this line cannot be turned around",
+        notes=(reason,),
+        help=("the export would be another model, so it is not written",),
+    )
 
 
 # ------------------------------------------------------------------ E08xx: rules, passes, IR text
@@ -1261,3 +1385,33 @@ def no_stream_to_train(model: str, span: Span | None = None) -> Diagnostic:
         "needs a model with a stream",
         help=("declare it in the model: `stream T as S`",),
     )
+
+
+# ------------------------------------------------------------------ E097x: adapters
+
+
+@code("E0970", "nothing that can be adapted so")
+def not_adaptable(method: str, path: str, wanted: Sequence[str], span: Span | None = None) -> Diagnostic:
+    """`wanted` are the blocks that the method stands in for."""
+    return finding(
+        f"`{method}` has nothing to stand in for at `{path}`", span, "selects no such part",
+        help=(f"it stands in for {one_of(wanted)}",) if wanted else (),
+    )
+
+
+@code("E0971", "adapter that cannot be read")
+def unreadable_adapter(folder: str, reason: str, advice: Sequence[str] = ()) -> Diagnostic:
+    return finding(f"the adapter in `{folder}` cannot be read: {reason}", help=advice)
+
+
+@code("E0972", "adapter that cannot be merged")
+def not_mergeable(path: str, block: str, reason: str) -> Diagnostic:
+    return finding(
+        f"the `{block}` at `{path}` cannot be merged into the weights: {reason}",
+        help=("keep it as an adapter: the adapted model runs, trains and exports as it is",),
+    )
+
+
+@code("E0973", "adapter that PEFT cannot hold")
+def not_writable_adapter(reason: str) -> Diagnostic:
+    return finding(f"these adapters have no form in the files of PEFT: {reason}")

@@ -30,7 +30,7 @@ def tightness(node: tree.Expression) -> int:
             return NOT if op == "not" else SIGN
         case tree.If() | tree.Repeat() | tree.Stack() | tree.Scan():
             return POWER
-        case tree.Call() | tree.Attribute():
+        case tree.Call() | tree.Attribute() | tree.Index():
             return POSTFIX
         case _:
             return ATOM
@@ -67,6 +67,8 @@ class ExpressionPrinter:
                 return self.binary(node)
             case tree.Attribute(value=value, name=name):
                 return sequence(self.operand(value, POSTFIX), f".{name}")
+            case tree.Index(value=value, position=position):
+                return sequence(self.operand(value, POSTFIX), "[", self.expression(position), "]")
             case tree.Call(function=function, arguments=arguments):
                 head = self.operand(function, POSTFIX)
                 return sequence(head, self.margin.listed(arguments, self.argument, node.span.end - 1, "(", ")"))

@@ -257,7 +257,14 @@ _LORA = (Argument("rank", _SIZE), Argument("alpha", _RATE), Argument("dropout", 
 
 ADAPTERS = Family(
     "a way to adapt",
-    (Form("lora", _LORA, "lora(rank = 16, alpha = 32)"), Form("dora", _LORA, "dora(rank = 16, alpha = 32)")),
+    (
+        Form("lora", (*_LORA, Argument("stabilised", FLAG, False)), "lora(rank = 16, alpha = 32)"),
+        Form("dora", _LORA[:2], "dora(rank = 16, alpha = 32)"),
+        Form("ia3", (Argument("inputs", FLAG, False),), "ia3()"),
+        Form("bottleneck", (Argument("width", _SIZE),), "bottleneck(width = 64)"),
+        Form("prefix", (Argument("count", _SIZE),), "prefix(count = 20)"),
+        Form("prompt", (Argument("count", _SIZE),), "prompt(count = 20)"),
+    ),
 )
 
 _GROUP = whole(16, 4096)

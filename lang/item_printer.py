@@ -28,7 +28,7 @@ class _Part:
     """The config or the weights of a checkpoint, from its word to its `}`."""
 
     word: str
-    entries: Sequence[tree.ConfigEntry | tree.WeightEntry]
+    entries: Sequence[tree.ConfigLine | tree.WeightLine]
     span: Span
 
 
@@ -82,14 +82,17 @@ class ItemPrinter(ExpressionPrinter):
     # -------------------------------------------------------------- checkpoints
 
     def checkpoint(self, node: tree.Checkpoint) -> Document:
-        brace = self.margin.token_after(node.architecture.span.end, "LBRACE")
+        heads = (node.base or node.architectures[-1]).span.end
+        brace = self.margin.token_after(heads, "LBRACE")
         parts = [
             _Part(word, entries, self.part_span(entries, node))
             for word, entries in (("config", node.config), ("weights", node.weights))
             if entries
         ]
         parts.sort(key=lambda p: p.span.start)
-        head = f"checkpoint {quoted(node.architecture.value)} for {'.'.join(node.model)} "
+        head = f"checkpoint {', '.join(quoted(a.value) for a in node.architectures)} "
+        head += f"for {'.'.join(node.model)} " if node.model else ""
+        head += f"like {quoted(node.base.value)} " if node.base else ""
         return sequence(head, self.margin.braces(parts, self.part, node.span.end, start=brace, one_line=False))
 
     def part_span(self, entries: Sequence[tree.Tree], node: tree.Checkpoint) -> Span:
@@ -101,17 +104,24 @@ class ItemPrinter(ExpressionPrinter):
     def part(self, node: _Part) -> Document:
         return sequence(f"{node.word} ", self.margin.braces(node.entries, self.entry, node.span.end, one_line=False))
 
-    def entry(self, node: tree.ConfigEntry | tree.WeightEntry) -> Document:
-        if isinstance(node, tree.WeightEntry):
-            stored = quoted(node.stored.value)
-            if node.layout is not None:
-                axes = ", ".join(a.names[0] if len(a.names) == 1 else f"({' '.join(a.names)})" for a in node.layout)
-                stored += f": [{axes}]"
-            return row(".".join(node.path), text(stored))
-        if node.name is None:
-            assert isinstance(node.value, tree.Tuple)
-            return sequence("ignore ", comma_list([n.id for n in node.value.items if isinstance(n, tree.Name)]))
-        return row(node.name, self.expression(node.value))
+    def entry(self, node: tree.ConfigLine | tree.WeightLine) -> Document:
+        match node:
+            case tree.ConfigEntry(path=path, value=value):
+                return row(".".join(path), self.expression(value))
+            case tree.ConfigLet(name=name, value=value):
+                return row(f"let {name}", self.expression(value))
+            case tree.ConfigRequire(condition=condition):
+                return sequence("require ", self.expression(condition))
+            case tree.ConfigIgnore(keys=keys):
+                return sequence("ignore ", comma_list([".".join(k) for k in keys]))
+            case tree.WeightEntry(path=path, stored=stored, layout=None):
+                return row(".".join(path), text(quoted(stored.value)))
+            case tree.WeightEntry(path=path, stored=stored, layout=layout):
+                return row(".".join(path), text(f"{quoted(stored.value)}: {layout_text(layout or ())}"))
+            case tree.StoredNames(role=role, names=names):
+                return sequence(f"{role} ", comma_list([quoted(n.value) for n in names]))
+            case tree.DefaultLayout(block=block, parameter=parameter, layout=layout):
+                return row(f"layout {block}.{parameter}", text(layout_text(layout)))
 
     # -------------------------------------------------------------- recipes
 
@@ -152,6 +162,17 @@ def selector_path(node: tree.SelectorPath) -> str:
     if node.kind is not None:
         return f"all {node.kind}"
     return ".".join(part[0] if len(part) == 1 else f"{{{', '.join(part)}}}" for part in node.parts)
+
+
+def layout_text(layout: Sequence[tree.LayoutAxis]) -> str:
+    """`[(G R K), D]`."""
+    return f"[{', '.join(map(_layout_axis, layout))}]"
+
+
+def _layout_axis(node: tree.LayoutAxis) -> str:
+    if isinstance(node, tree.LayoutName):
+        return node.name
+    return f"({' + '.join(' '.join(map(_layout_axis, term)) for term in node.terms)})"
 
 
 def comma_list(words: Sequence[str]) -> Document:

@@ -31,23 +31,31 @@ class RecipeBuilder:
     # -------------------------------------------------------------- checkpoints
 
     def checkpoint(self, span: Span, parts: list[Any]) -> tree.Checkpoint:
-        architecture, model, *sections = parts
-        found = dict(sections)
-        return tree.Checkpoint(
-            string(architecture, self.source), model, found.get("config", ()), found.get("weights", ()), span=span
-        )
+        architectures, model, base, *sections = parts
+        config = tuple(line for word, lines in sections if word == "config" for line in lines)
+        weights = tuple(line for word, lines in sections if word == "weights" for line in lines)
+        like = None if base is None else string(base, self.source)
+        return tree.Checkpoint(architectures, model, like, config, weights, span=span)
 
-    def config(self, span: Span, parts: list[Any]) -> tuple[str, tuple[tree.ConfigEntry, ...]]:
+    def strings(self, span: Span, parts: list[Token]) -> tuple[tree.String, ...]:
+        return tuple(string(p, self.source) for p in parts)
+
+    def config(self, span: Span, parts: list[Any]) -> tuple[str, tuple[tree.ConfigLine, ...]]:
         return "config", tuple(parts)
 
     def config_entry(self, span: Span, parts: list[Any]) -> tree.ConfigEntry:
-        return tree.ConfigEntry(str(parts[0]), parts[1], span=span)
+        return tree.ConfigEntry(parts[0], parts[1], span=span)
 
-    def ignored(self, span: Span, parts: list[Token]) -> tree.ConfigEntry:
-        names = tuple(tree.Name(str(t), span=Span(self.source, t.start_pos or 0, t.end_pos or 0)) for t in parts)
-        return tree.ConfigEntry(None, tree.Tuple(names, span=names[0].span.to(names[-1].span)), span=span)
+    def config_let(self, span: Span, parts: list[Any]) -> tree.ConfigLet:
+        return tree.ConfigLet(str(parts[0]), parts[1], span=span)
 
-    def weights(self, span: Span, parts: list[Any]) -> tuple[str, tuple[tree.WeightEntry, ...]]:
+    def config_require(self, span: Span, parts: list[Any]) -> tree.ConfigRequire:
+        return tree.ConfigRequire(parts[0], span=span)
+
+    def ignored(self, span: Span, parts: list[Any]) -> tree.ConfigIgnore:
+        return tree.ConfigIgnore(tuple(parts[1:]), span=span)
+
+    def weights(self, span: Span, parts: list[Any]) -> tuple[str, tuple[tree.WeightLine, ...]]:
         return "weights", tuple(parts)
 
     def weight_entry(self, span: Span, parts: list[Any]) -> tree.WeightEntry:
@@ -60,11 +68,26 @@ class RecipeBuilder:
     def placeholder(self, span: Span, parts: list[Token]) -> str:
         return "{" + ", ".join(parts) + "}"
 
+    def stored_names(self, span: Span, parts: list[Any]) -> tree.StoredNames:
+        return tree.StoredNames(str(parts[0]), parts[1], span=span)
+
+    def default_layout(self, span: Span, parts: list[Any]) -> tree.DefaultLayout:
+        return tree.DefaultLayout(str(parts[0]), str(parts[1]), parts[2], span=span)
+
     def layout(self, span: Span, parts: list[Any]) -> tuple[tree.LayoutAxis, ...]:
         return tuple(parts)
 
-    def layout_axis(self, span: Span, parts: list[Token]) -> tree.LayoutAxis:
-        return tree.LayoutAxis(texts(parts), span=span)
+    def layout_name(self, span: Span, parts: list[Token]) -> tree.LayoutName:
+        return tree.LayoutName(str(parts[0]), span=span)
+
+    def layout_pack(self, span: Span, parts: list[Token]) -> tree.LayoutName:
+        return tree.LayoutName(f"{parts[0]}..", span=span)
+
+    def layout_group(self, span: Span, parts: list[Any]) -> tree.LayoutGroup:
+        return tree.LayoutGroup(tuple(parts), span=span)
+
+    def layout_product(self, span: Span, parts: list[Any]) -> tuple[tree.LayoutAxis, ...]:
+        return tuple(parts)
 
     # -------------------------------------------------------------- recipes
 

@@ -119,6 +119,14 @@ class Attribute(Tree):
 
 
 @dataclass(frozen=True)
+class Index(Tree):
+    """`kinds[i]`: an entry of a static list."""
+
+    value: Expression
+    position: Expression
+
+
+@dataclass(frozen=True)
 class Tuple(Tree):
     items: tuple[Expression, ...]
 
@@ -168,7 +176,7 @@ class Scan(Tree):
 
 @dataclass(frozen=True)
 class Override(Tree):
-    """`blocks.attn.mask = window(width = 4096)` inside a `with`."""
+    """`blocks.attn.mask = window(width = 4096)` inside a `with`; parts may be `{i}` (a layer's number) and `{q, v}`."""
 
     path: tuple[str, ...]
     value: Expression
@@ -182,7 +190,7 @@ class With(Tree):
 
 Expression = (
     Name | Number | Quantity | String | Boolean | Unary | Binary | Call | AxisMap | Where | Rest | Weighted
-    | Attribute | Tuple | If | Repeat | Stack | Scan | With
+    | Attribute | Index | Tuple | If | Repeat | Stack | Scan | With
 )
 
 
@@ -393,17 +401,46 @@ class Rule(ItemTree):
 
 @dataclass(frozen=True)
 class ConfigEntry(Tree):
-    """`D = hidden_size`, or `ignore a, b` (then `name` is None and `value` a Tuple of names)."""
+    """`D = hidden_size`, or `blocks.attn.mask = window(width = sliding_window)`: what a `with` would set."""
 
-    name: str | None
+    path: tuple[str, ...]
     value: Expression
 
 
 @dataclass(frozen=True)
-class LayoutAxis(Tree):
-    """One physical axis of a stored tensor: the logical axes packed into it, slowest first."""
+class ConfigLet(Tree):
+    """`let rope = default(rope_parameters, rope_scaling)`: a name for the lines of one config."""
 
-    names: tuple[str, ...]
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class ConfigRequire(Tree):
+    """`require hidden_act == "silu"`: a checkpoint that says otherwise is refused."""
+
+    condition: Expression
+
+
+@dataclass(frozen=True)
+class ConfigIgnore(Tree):
+    """`ignore use_cache, rope.type`: keys of config.json that do not change the model."""
+
+    keys: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class LayoutName(Tree):
+    """An axis by its name (`K`), a pack (`Out..`), or a number: of packed weights, or 1."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class LayoutGroup(Tree):
+    """`(G R K)`: axes packed into one, slowest first; `(H K + G K)`: one part behind the other, one for each weight."""
+
+    terms: tuple[tuple[LayoutAxis, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -416,13 +453,34 @@ class WeightEntry(Tree):
 
 
 @dataclass(frozen=True)
-class Checkpoint(ItemTree):
-    """`checkpoint "LlamaForCausalLM" for Llama3 { config { .. } weights { .. } }`."""
+class StoredNames(Tree):
+    """`ignore "*.inv_freq"`, `keep "*.pooler.*"`, `optional "transformer."`; `role` is the word."""
 
-    architecture: String
-    model: tuple[str, ...]
-    config: tuple[ConfigEntry, ...]
-    weights: tuple[WeightEntry, ...]
+    role: str
+    names: tuple[String, ...]
+
+
+@dataclass(frozen=True)
+class DefaultLayout(Tree):
+    """`layout Linear.weight = [(Out..), (In..)]`: how a parameter of a block is stored unless an entry says."""
+
+    block: str
+    parameter: str
+    layout: tuple[LayoutAxis, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint(ItemTree):
+    """`checkpoint "MistralForCausalLM" for Mistral like "LlamaForCausalLM" { config { .. } weights { .. } }`.
+
+    Without a model it only serves to be built upon with `like`.
+    """
+
+    architectures: tuple[String, ...]
+    model: tuple[str, ...] | None
+    base: String | None
+    config: tuple[ConfigLine, ...]
+    weights: tuple[WeightLine, ...]
 
 
 # -- recipes
@@ -519,6 +577,9 @@ class Recipe(ItemTree):
     members: tuple[RecipeMember, ...]
 
 
+ConfigLine = ConfigEntry | ConfigLet | ConfigRequire | ConfigIgnore
+WeightLine = WeightEntry | StoredNames | DefaultLayout
+LayoutAxis = LayoutName | LayoutGroup
 Item = Use | Fn | Block | Interface | Model | DerivedModel | Rule | Checkpoint | Recipe
 
 

@@ -137,7 +137,7 @@ def _in_words(expected: frozenset[str]) -> str:
         if not closers or "_NL" in rest:
             words.append("an operator")
         if "LPAR" in rest:
-            rest -= {"LPAR"}
+            rest -= {"LPAR", "LSQB"}
     if len(rest) > 7:
         rest = {t for t in rest if not grammar().texts.get(t, "").isalpha()}
     names = {"NAME": "a name", "NUMBER": "a number", "STRING": "a string", "UNIT": "a unit"}
@@ -188,8 +188,8 @@ def _advice(fed: list[Token], found: Token, following: Token | None, expected: f
         return ("a comment begins with `#`; integer division is `/`, which must be exact",)
     if found.type == "EQUAL" and before is not None and before.type in ("PLUS", "MINUS", "STAR", "SLASH"):
         return ("names are given once: write `y = x + 1` with a new name",)
-    if found.type == "LSQB" and expected & _OPERATORS:
-        return ("there is no indexing: `take(table, ids, V)` looks up along an axis",)
+    if found.type in ("COMMA", "COLON") and "RSQB" in expected and expected & _OPERATORS:
+        return ("`kinds[i]` is one entry of a list; `take`, `slice` and `split` look along axes of a tensor",)
     if found.type == "LBRACE" and "_NL" in expected:
         return ("braces follow `if`, `else`, `repeat`, `with`, a method's or an item's head",)
     if "_NL" in expected and found.type in ("NAME", "NUMBER", "STRING") and expected & _OPERATORS:

@@ -15,13 +15,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
-from ..compiler.emit.onnx.manifest import FORMAT, MANIFEST, MODEL_FILE, STATES_FILE
+from ..compiler.emit.onnx.manifest import FORMAT, MANIFEST, STATES_FILE
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 
 Array = NDArray[Any]
-# What a model remembers between steps, by state path; the values stay on the device that runs it.
+# What a model remembers between steps, by state path; the values stay on the device that runs it. Where there is an
+# encoder, what it computed is among them, and the mask of the source under the name of that input.
 States = Mapping[str, onnxruntime.OrtValue]
+SOURCE_MASK = "encoder_attention_mask"
 
 
 class Session:
@@ -41,12 +43,21 @@ class Session:
         if threads is not None:
             options.intra_op_num_threads = threads
         chosen = list(providers) if providers is not None else _providers()
-        self._session = onnxruntime.InferenceSession(str(self.folder / MODEL_FILE), options, providers=chosen)
+
+        def opened(file: str) -> onnxruntime.InferenceSession:
+            return onnxruntime.InferenceSession(str(self.folder / file), options, providers=chosen)
+
+        self._session = opened(self.manifest["file"])
+        first: dict[str, Any] | None = self.manifest["encoder"]
+        self._encoder = None if first is None else opened(first["file"])
+        self._constants: list[dict[str, Any]] = first["states"] if first else []
         self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
         self._states: list[dict[str, Any]] = self.manifest["states"]
         self._inputs: dict[str, dict[str, Any]] = {port["name"]: port for port in self.manifest["inputs"]}
         self._output: str = self.manifest["outputs"][0]["name"]
         others = [name for name in self._inputs if name not in self._given()]
+        if first is not None:
+            others += [p["name"] for p in first["inputs"] if p["name"] not in ("input_ids", "attention_mask")]
         if others or "input_ids" not in self._inputs:
             reason = f"it takes {', '.join(others) or 'no tokens'}; a session gives token numbers alone"
             raise WeftError(errors.not_an_export(str(self.folder), reason))
@@ -67,25 +78,65 @@ class Session:
         name = self.manifest["tokenizer"]
         return self.folder / name if name else None
 
-    def logits(self, tokens: ArrayLike, attention_mask: ArrayLike | None = None) -> Array:
-        """Logits [B, T, V] of whole rows of tokens [B, T].
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the model reads a source before it writes."""
+        return self._encoder is not None
 
-        `attention_mask` [B, T] is 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing.
+    def logits(
+        self,
+        tokens: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        source: ArrayLike | None = None,
+        source_mask: ArrayLike | None = None,
+    ) -> Array:
+        """Logits [B, T, V] of whole rows of tokens [B, T], for a model with an encoder after their source [B, N].
+
+        Masks are 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing.
         """
         ids = self._tokens(tokens)
         mask = np.ones_like(ids) if attention_mask is None else self._like("attention_mask", attention_mask, ids.shape)
         positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
-        return self.step(ids, self.start(len(ids)), mask, positions)[0]
+        return self.step(ids, self.start(len(ids), source, source_mask), mask, positions)[0]
 
-    def start(self, batch: int = 1) -> States:
-        """The states before the first token, for a number of rows."""
+    def encode(self, source: ArrayLike, source_mask: ArrayLike | None = None) -> States:
+        """What the encoder computes of rows of a source [B, N], for all steps to come.
+
+        `source_mask` [B, N] is 1 for tokens and 0 for padding. Raises WeftError (E0934) when there is no encoder.
+        """
+        if self._encoder is None:
+            raise WeftError(errors.session_input("source", "the model has no encoder"))
+        ids = self._tokens(source, "source")
+        mask = np.ones_like(ids) if source_mask is None else self._like("source_mask", source_mask, ids.shape)
+        binding = self._encoder.io_binding()
+        for name, array in (("input_ids", ids), ("attention_mask", mask)):
+            if name in {port.name for port in self._encoder.get_inputs()}:
+                binding.bind_cpu_input(name, array)
+        for state in self._constants:
+            binding.bind_output(state["output"], self.device)
+        self._encoder.run_with_iobinding(binding)
+        found = {s["path"]: value for s, value in zip(self._constants, binding.get_outputs(), strict=True)}
+        return found | {SOURCE_MASK: onnxruntime.OrtValue.ortvalue_from_numpy(mask)}
+
+    def start(
+        self, batch: int = 1, source: ArrayLike | None = None, source_mask: ArrayLike | None = None
+    ) -> States:
+        """The states before the first token, for a number of rows; a model with an encoder reads its source now."""
+        if self.has_encoder and source is None:
+            raise WeftError(errors.session_input("source", "the model has an encoder, which reads one"))
+        constants = {} if source is None else dict(self.encode(source, source_mask))
+        if constants and constants[SOURCE_MASK].shape()[0] != batch:
+            rows = constants[SOURCE_MASK].shape()[0]
+            raise WeftError(errors.session_input("source", f"it has {rows} rows for {batch} rows of tokens"))
         computed: dict[str, Array] = {}
         if any(s["initial"] is None for s in self._states):
             from safetensors.numpy import load_file
 
             computed = load_file(self.folder / STATES_FILE)
-        states = {}
+        states: dict[str, onnxruntime.OrtValue] = constants
         for state in self._states:
+            if state["kind"] == "constant":
+                continue
             shape = [batch if n == "batch" else n if isinstance(n, int) else 0 for n in state["shape"]]
             if state["initial"] is None:
                 value = np.broadcast_to(computed[state["input"]], shape)
@@ -126,14 +177,17 @@ class Session:
         for name, array in given.items():
             if name in self._inputs:
                 binding.bind_cpu_input(name, array)
+        if SOURCE_MASK in self._inputs:
+            binding.bind_ortvalue_input(SOURCE_MASK, states[SOURCE_MASK])
         for state in self._states:
             binding.bind_ortvalue_input(state["input"], states[state["path"]])
         binding.bind_output(self._output, "cpu")
-        for state in self._states:
+        changed = [state for state in self._states if state["output"] is not None]
+        for state in changed:
             binding.bind_output(state["output"], self.device)
         self._session.run_with_iobinding(binding)
         logits, *after = binding.get_outputs()
-        return logits.numpy(), {s["path"]: value for s, value in zip(self._states, after, strict=True)}
+        return logits.numpy(), {**states, **{s["path"]: value for s, value in zip(changed, after, strict=True)}}
 
     def reorder(self, states: States, rows: ArrayLike) -> States:
         """The states of some rows, in a new order (a row may occur more than once)."""
@@ -143,18 +197,21 @@ class Session:
             axis = state["shape"].index("batch")
             value = np.ascontiguousarray(np.take(states[state["path"]].numpy(), wanted, axis=axis))
             result[state["path"]] = onnxruntime.OrtValue.ortvalue_from_numpy(value)
+        if SOURCE_MASK in states:
+            mask = np.ascontiguousarray(states[SOURCE_MASK].numpy()[wanted])
+            result[SOURCE_MASK] = onnxruntime.OrtValue.ortvalue_from_numpy(mask)
         return result
 
     # ------------------------------------------------------------------ checks
 
     def _given(self) -> set[str]:
         """The inputs that a session knows how to fill."""
-        return {"input_ids", "attention_mask", "position_ids", *(s["input"] for s in self._states)}
+        return {"input_ids", "attention_mask", "position_ids", SOURCE_MASK, *(s["input"] for s in self._states)}
 
-    def _tokens(self, tokens: ArrayLike) -> Array:
+    def _tokens(self, tokens: ArrayLike, what: str = "tokens") -> Array:
         ids = np.ascontiguousarray(tokens, np.int64)
         if ids.ndim != 2 or 0 in ids.shape:
-            raise WeftError(errors.session_input("tokens", f"its shape is {list(ids.shape)}, not [rows, tokens]"))
+            raise WeftError(errors.session_input(what, f"its shape is {list(ids.shape)}, not [rows, tokens]"))
         return ids
 
     def _like(self, name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> Array:

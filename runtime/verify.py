@@ -20,22 +20,25 @@ from torch import nn
 from ..compiler import tolerance
 from ..compiler.context import longest_context
 from ..compiler.emit.onnx import to_onnx
-from ..compiler.emit.reference import run
+from ..compiler.emit.reference import initial_states, run
 from ..compiler.emit.torch import to_torch
 from ..compiler.emit.weights import random_weights
 from ..compiler.ir.graph import Node
 from ..compiler.ir.module import Module
+from ..compiler.ir.primitive import align
 from ..compiler.passes.contract import apply
 from ..compiler.passes.inference import drop_penalties
 from ..compiler.passes.pipeline import passes
-from ..compiler.stream import rows, step
+from ..compiler.stream import encoding, rows, step
 from ..compiler.tolerance import BFLOAT16, FLOAT32, Scale, Verdict, judge
-from ..lang.axes import TensorType
+from ..lang.axes import TensorType, union
+from .inputs import Reading, packed, padded, part
 from .model import build
 from .session import Session
 
 Array = NDArray[Any]
 ROWS, TOKENS, GREEDY, CANDIDATES = 2, 12, 8, 64
+LONGER = 3
 WEIGHTS = (("normal", 1.0), ("small", 0.01))
 
 
@@ -54,12 +57,13 @@ class Check:
 
 
 def verify(
-    module: Module, *, compiled: bool = False, bfloat16: bool = True, weight_sets: int = len(WEIGHTS), seed: int = 0
+    module: Module, *, compiled: bool = False, bfloat16: bool = True, weight_sets: int = len(WEIGHTS), seed: int = 0,
+    weights: Mapping[str, Mapping[str, Array]] | None = None,
 ) -> Iterator[Check]:
     """All checks of a module in full form, one after another.
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
-    is less to wait for. The reference runs the module as it was lowered, the back ends run it after all passes. It
+    is less to wait for. `weights` (sets by name) stand in the place of random ones. The reference runs the module as it was lowered, the back ends run it after all passes. It
     should be small (see `compiler/shrink.py`): the
     reference runs in float64 NumPy.
     """
@@ -67,8 +71,9 @@ def verify(
     optimised = apply(plain, passes())
     with tempfile.TemporaryDirectory() as folder:
         back_ends = _BackEnds(optimised, Path(folder), compiled, bfloat16)
-        for label, scale in WEIGHTS[:weight_sets]:
-            yield from _Verification(plain, back_ends, label, random_weights(plain, seed, scale), seed).checks()
+        drawn = {label: random_weights(plain, seed, scale) for label, scale in WEIGHTS[:weight_sets] if not weights}
+        for label, values in (weights or drawn).items():
+            yield from _Verification(plain, back_ends, label, values, seed).checks()
 
 
 class _BackEnds:
@@ -106,16 +111,22 @@ class _Verification:
         self.module, self.back_ends, self.label, self.weights = module, back_ends, label, weights
         draw = np.random.default_rng((seed, 1))
         self.length = min(TOKENS, longest_context(module) or TOKENS)
-        self.vocabulary = module.main.output_types[0].axes[-1].size.value
-        self.tokens = draw.integers(0, self.vocabulary, (ROWS, self.length))
+        # A source is longer than the text, so that no two lengths agree by accident.
+        self.sizes = (self.length, self.length + (LONGER if longest_context(module) is None else 0))
+        self.reading = Reading.of(module)
+        self.given = self.reading.drawn(ROWS, *self.sizes, draw)
+        self.input = self.reading.tokens
+        self.tokens, self.source = self.given[self.input], self.reading.read_first(self.given)
         self.chunks = _chunks(self.length, draw)
-        (self.input,) = (name for name, _ in module.main.inputs)
-        self.exact = self._reference(self.tokens)
-        self.scale32 = tolerance.scales(module, weights, {self.input: self.tokens}, unit=FLOAT32)[0]
+        self.exact = self._reference(self.given)
+        self.scale32 = tolerance.scales(module, weights, self.given, unit=FLOAT32)[0]
         self.session = back_ends.load(weights)
 
-    def _reference(self, tokens: Array) -> Array:
-        return run(self.module, self.weights, {self.input: tokens}).values[0]
+    def _reference(self, given: Mapping[str, Array]) -> Array:
+        return run(self.module, self.weights, given).values[0]
+
+    def _torch(self, model: nn.Module, given: Mapping[str, Array], *ambient: Array) -> Array:
+        return _torch(model, *self.reading.ordered(given), *ambient)
 
     def _check(
         self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = ""
@@ -125,12 +136,12 @@ class _Verification:
         return Check(name, self.label, verdict, note)
 
     def checks(self) -> Iterator[Check]:
-        yield self._check("PyTorch float32", _torch(self.back_ends.full, self.tokens))
+        yield self._check("PyTorch float32", self._torch(self.back_ends.full, self.given))
         if self.back_ends.bfloat16:
             yield self._bfloat16()
         if self.back_ends.compiled:
-            yield self._check("torch.compile", _torch(_compiled(self.back_ends.full), self.tokens))
-        yield self._check("ONNX Runtime", self.session.logits(self.tokens))
+            yield self._check("torch.compile", self._torch(_compiled(self.back_ends.full), self.given))
+        yield self._check("ONNX Runtime", self.session.logits(self.tokens, None, *self.source))
         if self.module.stream:
             yield from self._cached()
         yield from self._padded()
@@ -139,17 +150,16 @@ class _Verification:
             yield self._greedy()
 
     def _bfloat16(self) -> Check:
-        tokens = decided(self.module, self.weights, self.input, self.vocabulary, self.length, BFLOAT16)
-        tokens = self.tokens if tokens is None else tokens
-        scale = tolerance.scales(self.module, self.weights, {self.input: tokens}, unit=BFLOAT16)[0]
-        found = _torch(self.back_ends.full.bfloat16(), tokens)
+        given = decided(self.module, self.weights, self.reading, self.sizes, BFLOAT16) or self.given
+        scale = tolerance.scales(self.module, self.weights, given, unit=BFLOAT16)[0]
+        found = self._torch(self.back_ends.full.bfloat16(), given)
         self.back_ends.full.float().load_state_dict(self.back_ends.state(self.weights))
-        return self._check("PyTorch bfloat16", found, self._reference(tokens), scale)
+        return self._check("PyTorch bfloat16", found, self._reference(given), scale)
 
     def _cached(self) -> Iterator[Check]:
         note = "+".join(map(str, self.chunks))
         assert self.back_ends.step_module is not None and self.back_ends.step is not None
-        states, past, outputs = None, 0, []
+        states, past, outputs = self._first_states(self.back_ends.step_module), 0, []
         for count in self.chunks:
             piece = {self.input: self.tokens[:, past : past + count]}
             result = run(self.back_ends.step_module, self.weights, piece, {"past": np.asarray(past)}, states)
@@ -157,21 +167,30 @@ class _Verification:
             outputs.append(result.values[0])
         exact64 = Scale(self.scale32.rms * 2.0**-29, self.scale32.max * 2.0**-29)
         yield self._check("cached, reference float64", np.concatenate(outputs, 1), scale=exact64, note=note)
-        yield self._check("cached, PyTorch", torch_cached(self.back_ends.step, self.tokens, self.chunks), note=note)
-        yield self._check("cached, ONNX Runtime", onnx_cached(self.session, self.tokens, self.chunks), note=note)
+        found = torch_cached(self.back_ends.step, self.tokens, self.chunks, *self.source)
+        yield self._check("cached, PyTorch", found, note=note)
+        found = onnx_cached(self.session, self.tokens, self.chunks, *self.source)
+        yield self._check("cached, ONNX Runtime", found, note=note)
+
+    def _first_states(self, module: Module) -> Mapping[str, Array] | None:
+        """The reference's states before the first token: what the encoder computes, if there is one."""
+        encoder = encoding(module)
+        if encoder is None:
+            return None
+        constants = run(encoder, self.weights, {name: self.given[name] for name in self.reading.sources}).states
+        return initial_states(module, self.weights, {module.batch: ROWS, module.sequence: 0}) | constants
 
     def _padded(self) -> Iterator[Check]:
-        short = max(1, self.length // 2)
-        alone = self._reference(self.tokens[1:, :short])
+        short = {name: max(1, array.shape[1] // 2) for name, array in self.given.items()}
+        alone = self._reference(part(self.given, 1, {name: slice(0, count) for name, count in short.items()}))
         for side in ("left", "right"):
-            place = slice(self.length - short, self.length) if side == "left" else slice(0, short)
-            tokens, mask = self.tokens.copy(), np.ones_like(self.tokens)
-            tokens[1], mask[1] = 0, 0
-            tokens[1, place], mask[1, place] = self.tokens[1, :short], 1
-            positions = np.maximum(np.cumsum(mask, 1) - 1, 0)
-            logits = _torch(self.back_ends.rows, tokens, positions, mask)
+            given, places = padded(self.given, 1, short, side)
+            names, place = (self.input, *self.reading.sources), places[self.input]
+            logits = self._torch(self.back_ends.rows, given.values, *given.ambient(names))
             yield self._row_check(f"padded {side}, PyTorch", logits, alone, place)
-            yield self._row_check(f"padded {side}, ONNX Runtime", self.session.logits(tokens, mask), alone, place)
+            both = [(given.values[name], given.segments[name]) for name in names]
+            logits = self.session.logits(*(array for pair in both for array in pair))
+            yield self._row_check(f"padded {side}, ONNX Runtime", logits, alone, place)
 
     def _row_check(self, name: str, logits: Array, alone: Array, place: slice) -> Check:
         """The full row and the padded row together, against each alone."""
@@ -179,25 +198,27 @@ class _Verification:
         return self._check(name, candidate, np.concatenate([self.exact[0], alone[0]]))
 
     def _packed(self) -> Check:
-        first = max(1, self.length // 3)
-        counts = (first, self.length - first)
-        positions = np.concatenate([np.arange(n) for n in counts])[None]
-        segments = np.concatenate([np.full(n, i + 1) for i, n in enumerate(counts)])[None]
-        tokens = self.tokens[:1]
-        exact = np.concatenate([self._reference(tokens[:, :first]), self._reference(tokens[:, first:])], 1)
-        return self._check("packed documents, PyTorch", _torch(self.back_ends.rows, tokens, positions, segments), exact)
+        first = {name: max(1, array.shape[1] // 3) for name, array in self.given.items()}
+        given = packed(self.given, first)
+        parts = [{n: slice(0, c) for n, c in first.items()}, {n: slice(c, None) for n, c in first.items()}]
+        exact = np.concatenate([self._reference(part(self.given, 0, places)) for places in parts], 1)
+        ambient = given.ambient((self.input, *self.reading.sources))
+        return self._check(
+            "packed documents, PyTorch", self._torch(self.back_ends.rows, given.values, *ambient), exact
+        )
 
     def _greedy(self) -> Check:
         """Tokens chosen by PyTorch from whole texts, by PyTorch cached and by ONNX Runtime cached, from one prompt."""
         prompt = self.tokens[:1, : max(1, self.length // 3)]
         count = min(GREEDY, self.length - prompt.shape[1])
-        full, text = [], prompt
+        full, text, source = [], prompt, tuple(array[:1] for array in self.source)
         for _ in range(count):
-            full.append(int(_torch(self.back_ends.full, text)[0, -1].argmax()))
+            given = {**dict(zip(self.reading.sources, source, strict=True)), self.input: text}
+            full.append(int(self._torch(self.back_ends.full, given)[0, -1].argmax()))
             text = np.concatenate([text, [[full[-1]]]], 1)
         assert self.back_ends.step is not None
-        cached = greedy_torch(self.back_ends.step, prompt, count)
-        onnx = greedy_onnx(self.session, prompt, count)
+        cached = greedy_torch(self.back_ends.step, prompt, count, *source)
+        onnx = greedy_onnx(self.session, prompt, count, *source)
         same = full == cached == onnx
         ratio = 0.0 if same else float("inf")
         note = " ".join(map(str, full)) if same else f"{full} / {cached} / {onnx}"
@@ -205,38 +226,47 @@ class _Verification:
 
 
 def decided(
-    module: Module, weights: Mapping[str, Array], name: str, vocabulary: int, length: int, unit: float
-) -> Array | None:
-    """Rows of tokens on which a precision cannot turn a hard choice; None for a model that makes none.
+    module: Module, weights: Mapping[str, Array], reading: Reading, sizes: tuple[int, int], unit: float
+) -> dict[str, Array] | None:
+    """Rows of inputs on which a precision cannot turn a hard choice; None for a model that makes none.
 
     A `top` of two scores that are nearer than rounding can tell apart is a coin toss, after which two correct programs
     differ wholly. Of many random rows those are taken whose closest choice is furthest apart, in units of the spread
-    that the precision gives the scores (Monte-Carlo arithmetic). Rows are [ROWS, length].
+    that the precision gives the scores (Monte-Carlo arithmetic). `sizes` are the lengths of text and source.
     """
     if not any(node.op == "top" for function in module.functions.values() for node in function.graph.nodes()):
         return None
-    tokens = np.random.default_rng(2).integers(0, vocabulary, (CANDIDATES, length))
+    given = reading.drawn(CANDIDATES, *sizes, np.random.default_rng(2))
     runs: list[list[tuple[int, Array]]] = []
     for noise in (None, *((unit, np.random.default_rng((3, i))) for i in range(2))):
         seen: list[tuple[int, Array]] = []
 
         def watch(node: Node, types: tuple[TensorType, ...], operands: tuple[Array, ...], seen: Any = seen) -> None:
             if node.op == "top":
-                scores = np.moveaxis(operands[0], types[0].index(node["over"]), -1)
+                type = TensorType(union(types))
+                scores = align(operands[0], types[0], type.axes)
+                if len(operands) == 2:
+                    scores = np.where(align(operands[1], types[1], type.axes), scores, -np.inf)
+                scores = np.moveaxis(scores, type.index(node["over"]), -1)
                 seen.append((node["count"], scores.reshape(CANDIDATES, -1, scores.shape[-1])))
 
-        run(module, weights, {name: tokens}, noise=noise, observe=watch)
+        run(module, weights, given, noise=noise, observe=watch)
         runs.append(seen)
     closest = np.full(CANDIDATES, np.inf)
     for exact, *noisy in zip(*runs, strict=True):
         count, scores = exact
-        if count == scores.shape[-1]:
+        if count >= scores.shape[-1]:
             continue
-        spread = np.sqrt(np.mean([(s - scores) ** 2 for _, s in noisy], axis=(0, -1)))
+        kept = np.isfinite(scores)  # what a mask takes away is no choice
+        errors = [np.where(kept, s - np.where(kept, scores, 0), 0) ** 2 for _, s in noisy]
+        spread = np.sqrt(np.mean(errors, axis=(0, -1)))
         ordered = np.sort(scores, axis=-1)[..., ::-1]
-        margin = (ordered[..., count - 1] - ordered[..., count]) / np.maximum(spread, 1e-300)
+        choice = np.isfinite(ordered[..., count])
+        gap = np.where(choice, ordered[..., count - 1], np.inf) - np.where(choice, ordered[..., count], 0)
+        margin = gap / np.maximum(spread, 1e-300)
         closest = np.minimum(closest, margin.min(axis=1))
-    return tokens[np.argsort(-closest, kind="stable")[:ROWS]]
+    best = np.argsort(-closest, kind="stable")[:ROWS]
+    return {name: array[best] for name, array in given.items()}
 
 
 def _chunks(length: int, draw: np.random.Generator) -> tuple[int, ...]:
@@ -259,9 +289,18 @@ def _torch(model: nn.Module, *arrays: Array) -> Array:
     return np.asarray((output[0] if isinstance(output, tuple) else output).float().numpy())
 
 
-def torch_cached(model: Any, tokens: Array, chunks: tuple[int, ...]) -> Array:
-    """Logits of a step-form PyTorch model fed in pieces."""
-    states, past, outputs = model.initial_states(tokens.shape[0]), 0, []
+def torch_states(model: Any, batch: int, *source: Array) -> dict[str, torch.Tensor]:
+    """The states before the first token of a step-form PyTorch model, which reads a source if it has an encoder."""
+    states: dict[str, torch.Tensor] = model.initial_states(batch)
+    if source:
+        with torch.no_grad():
+            states |= model.encode(*(torch.from_numpy(np.ascontiguousarray(array)) for array in source))
+    return states
+
+
+def torch_cached(model: Any, tokens: Array, chunks: tuple[int, ...], *source: Array) -> Array:
+    """Logits of a step-form PyTorch model fed in pieces, after a source if it has an encoder."""
+    states, past, outputs = torch_states(model, tokens.shape[0], *source), 0, []
     with torch.no_grad():
         for count in chunks:
             piece = torch.from_numpy(np.ascontiguousarray(tokens[:, past : past + count]))
@@ -271,9 +310,9 @@ def torch_cached(model: Any, tokens: Array, chunks: tuple[int, ...]) -> Array:
     return np.concatenate(outputs, 1)
 
 
-def onnx_cached(session: Session, tokens: Array, chunks: tuple[int, ...]) -> Array:
-    """Logits of an exported model fed in pieces."""
-    states, past, outputs = session.start(tokens.shape[0]), 0, []
+def onnx_cached(session: Session, tokens: Array, chunks: tuple[int, ...], *source: Array) -> Array:
+    """Logits of an exported model fed in pieces, after a source if it has an encoder."""
+    states, past, outputs = session.start(tokens.shape[0], *source), 0, []
     for count in chunks:
         mask = np.ones((tokens.shape[0], past + count), np.int64)
         positions = np.tile(np.arange(past, past + count), (tokens.shape[0], 1))
@@ -283,9 +322,9 @@ def onnx_cached(session: Session, tokens: Array, chunks: tuple[int, ...]) -> Arr
     return np.concatenate(outputs, 1)
 
 
-def greedy_torch(model: Any, prompt: Array, count: int) -> list[int]:
-    """Greedy tokens after a prompt [1, N], by a step-form PyTorch model."""
-    states, past, piece, found = model.initial_states(1), 0, torch.from_numpy(np.ascontiguousarray(prompt)), []
+def greedy_torch(model: Any, prompt: Array, count: int, *source: Array) -> list[int]:
+    """Greedy tokens after a prompt [1, N] (and a source), by a step-form PyTorch model."""
+    states, past, piece, found = torch_states(model, 1, *source), 0, torch.from_numpy(np.ascontiguousarray(prompt)), []
     with torch.no_grad():
         for _ in range(count):
             logits, states = model(piece, torch.tensor(past), states)
@@ -295,9 +334,9 @@ def greedy_torch(model: Any, prompt: Array, count: int) -> list[int]:
     return found
 
 
-def greedy_onnx(session: Session, prompt: Array, count: int) -> list[int]:
-    """Greedy tokens after a prompt [1, N], by an exported model."""
-    states, past, piece, found = session.start(1), 0, prompt, []
+def greedy_onnx(session: Session, prompt: Array, count: int, *source: Array) -> list[int]:
+    """Greedy tokens after a prompt [1, N] (and a source), by an exported model."""
+    states, past, piece, found = session.start(1, *source), 0, prompt, []
     for _ in range(count):
         size = piece.shape[1]
         mask, positions = np.ones((1, past + size), np.int64), np.arange(past, past + size)[None]

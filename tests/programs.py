@@ -49,6 +49,7 @@ MASKS = (
     "k <= q and (q - k) % 2 == 0",
     "k <= q and (k < 2 or q - k < {w})",
     "k < q + 1",
+    "k < q",
 )
 
 
@@ -196,6 +197,28 @@ class Writer:
             x = self.pick()
             self.let(f"shift({x}, T, by = {self.draw(st.integers(1, 3))}) + 0.5 * {x}", self.pool[x])
 
+    def near(self) -> None:
+        if self.timed:
+            x, width, weight = self.pick(), self.fresh("W"), self.fresh("p")
+            self.members.append(f"  dim {width} = {self.draw(st.integers(1, 4))}")
+            axes = ", ".join((*self.pool[x], width))
+            self.members.append(f"  param {weight}: [{axes}] = normal(std = 0.5)")
+            self.let(f"sum(delays({x}, T, {width}) * {weight}, {width})", self.pool[x])
+
+    def looked(self) -> None:
+        """A reduction of the history under a mask."""
+        if not self.timed:
+            return
+        x, past = self.pick(), self.fresh("past")
+        mask = str(self.one((*MASKS, "k < q - 1"))).format(w=self.draw(st.integers(1, 5)))
+        name = self.fresh(f"mask_{self.name}_")
+        self.functions.append(f"fn {name}(q: int[T], k: int[S]) -> bool[T, S] {{ {mask} }}")
+        self.lines.append(f"    {past} = rename({x}, T -> S)")
+        look = f"{past}, S where {name}(position(T), position(S))"
+        forms = ("mean({0})", "max({0})", "min({0})", "0.2 * sum({0})", "sigmoid(logsumexp({0}))")
+        # A value of the token comes first: the axes of a sum stand in the order in which they are first seen.
+        self.let(f"0.5 * {x} + {str(self.one(forms)).format(look)}", self.pool[x])
+
     def place(self) -> None:
         if self.timed:
             x = self.pick()
@@ -245,7 +268,7 @@ class Writer:
         self.let(f"dot({scores}, {values}, S)", (heads, width))
 
     STEPS = (unary, unary, binary, binary, project, scale, reduce, normalise, soft, contract, halves, gather, index)
-    TIMED = (shift, place, recur, attend, attend)
+    TIMED = (shift, near, looked, place, recur, attend, attend)
 
 
 def _block(draw: Draw, name: str, sizes: dict[str, int], timed: bool) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ from ...lang.sizes import Size
 from ..ir.graph import Graph, Node, Value
 
 SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷"}
-SOURCES = frozenset(("const", "param", "index", "position", "ambient", "state"))
+SOURCES = frozenset(("const", "table", "param", "index", "position", "size", "ambient", "state"))
 SILENT = frozenset(("expand", "cast"))
 _WORDS = {
     "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥",
@@ -46,6 +46,10 @@ def title(node: Node, graph: Graph, shown: list[bool]) -> str:
         return f"dropout {node['rate']:g}"
     if op == "shift":
         return f"shift {node['axis']} by {node['by']}"
+    if op == "delays":
+        return f"last {node['to'].size} along {node['axis']}"
+    if op == "size":
+        return f"size of {node['axis'].name}"
     if op in ("cumsum", "append", "last"):
         return f"{op} {node['axis']}"
     sign = SIGNS.get(op) or _WORDS.get(op) or op
@@ -68,7 +72,7 @@ def describe(graph: Graph, value: Value) -> str:
         return f"{node['value']:.4g}" if not isinstance(node["value"], bool) else str(node["value"]).lower()
     if node.op in ("param", "ambient", "input"):
         return str(node["name"])
-    if node.op in ("position", "index"):
+    if node.op in ("position", "index", "size", "table"):
         return f"{node.op}({node['axis'].name})"
     named: dict[str, None] = {}
     waiting, met = list(node.operands), set()
@@ -78,7 +82,7 @@ def describe(graph: Graph, value: Value) -> str:
             continue
         met.add(at)
         inner = graph[at]
-        if inner.op in ("param", "position", "index"):
+        if inner.op in ("param", "position", "index", "size"):
             named[describe(graph, at)] = None
         waiting += inner.operands
     return f"f({', '.join(sorted(named))})" if named else "constant"

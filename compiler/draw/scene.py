@@ -341,7 +341,7 @@ class _Function:
         item = Item(self._key(f"%{node.id}"), Kind.OPERATION, text, facts=facts, used=node.origin.first_span())
         if node.op in SIGNS and len(ends) == 2:
             item = replace(item, kind=Kind.OPERATOR, title=SIGNS[node.op])
-        elif node.op == "shift" and self.memory["shift"]:
+        elif node.op in ("shift", "delays") and self.memory["shift"]:
             item = replace(item, facts=(*facts, *state_facts([self.memory["shift"].pop(0)])))
         before = self._before(node, ends)
         if before is not None and item.kind is Kind.OPERATION and len(before.title) + len(text) + 3 <= _LONGEST:

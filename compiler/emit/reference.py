@@ -14,17 +14,17 @@ from ..ir.graph import Node, Value
 from ..ir.module import Function, Module, Path, State, join
 from ..ir.needs import needs
 from ..ir.ops import OPS
-from ..ir.primitive import Array, Frame, align
-from ..ir.tensor import DTYPE
+from ..ir.primitive import DTYPE, Array, Frame, align
 
 PAST = "P"  # the size symbol of the tokens before a step
 
 # Operations that only move, choose or count: they make no rounding error.
 EXACT = frozenset(
     (
-        *("const", "input", "param", "state", "ambient", "index", "position", "rename", "split", "merge", "select"),
-        *("slice", "concat", "stack", "expand", "cast", "dropout", "shift", "append", "last", "take", "where"),
-        *("max", "min", "maximum", "minimum", "neg", "abs", "floor", "top", "argmax"),
+        *("const", "table", "input", "param", "state", "ambient", "index", "position", "size", "rename", "split"),
+        *("merge", "select", "slice", "concat", "stack", "expand", "cast", "dropout", "shift", "delays", "append", "last"),
+        *("take", "where", "max", "min", "maximum", "minimum", "neg", "abs", "floor", "ceil", "round"),
+        *("top", "argmax"),
     )
 )
 

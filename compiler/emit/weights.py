@@ -49,8 +49,12 @@ def _generator(seed: int, path: str) -> np.random.Generator:
 def initial_weights(module: Module, seed: int = 0) -> Iterator[tuple[str, Array]]:
     """`(path, float32 array)` of every parameter as its initialiser says, one at a time."""
     for path, parameter in module.parameters():
-        draw = DRAWS[parameter.init.kind](_generator(seed, path), parameter.shape, parameter.init)
-        yield path, draw.astype(np.float32)
+        yield path, initial_weight(path, parameter, seed)
+
+
+def initial_weight(path: str, parameter: Parameter, seed: int = 0) -> Array:
+    """One parameter as its initialiser says, in float32; the draw depends on the seed and the path alone."""
+    return DRAWS[parameter.init.kind](_generator(seed, path), parameter.shape, parameter.init).astype(np.float32)
 
 
 def random_weights(module: Module, seed: int = 0, scale: float = 1.0) -> dict[str, Array]:

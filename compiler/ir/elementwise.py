@@ -102,6 +102,8 @@ ELEMENTWISE = tuple(
         ("sigmoid", 1, _real, lambda x: 0.5 * (1 + np.tanh(0.5 * x)), "torch.sigmoid({0})", "Sigmoid"),
         ("erf", 1, _real, lambda x: _erf(np.asarray(x, np.float64)), "torch.erf({0})", "Erf"),
         ("floor", 1, _real, np.floor, "torch.floor({0})", "Floor"),
+        ("ceil", 1, _real, np.ceil, "torch.ceil({0})", "Ceil"),
+        ("round", 1, _real, np.round, "torch.round({0})", "Round"),
         ("eq", 2, _compare, np.equal, "{0} == {1}", "Equal", True),
         ("ne", 2, _compare, np.not_equal, "{0} != {1}", "ne", True),
         ("lt", 2, _compare, np.less, "{0} < {1}", "Less"),

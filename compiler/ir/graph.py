@@ -163,8 +163,11 @@ class Graph:
         self._link(new)
 
     def sweep(self, keep: tuple[str, ...] = ("input",)) -> int:
-        """Remove nodes that no output needs (but never those whose op is in `keep`); returns how many."""
-        live = {o.node for o in self.outputs}
+        """Remove nodes that no output needs (but never those whose op is in `keep`); returns how many.
+
+        A node without results runs for what it remembers, so it stays.
+        """
+        live = {o.node for o in self.outputs} | {i for i in self.nx if not self[i].types}
         for output in tuple(live):
             live |= nx.ancestors(self.nx, output)
         dead = [i for i in self.nx if i not in live and self[i].op not in keep]

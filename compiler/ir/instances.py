@@ -25,12 +25,12 @@ class Uses:
 
 
 def uses(module: Module) -> Uses:
-    """Follow calls and repeats from the entry. The cost does not depend on the depth of the model.
+    """Follow calls and repeats from the entry and the encoder. The cost does not depend on the depth of the model.
 
     Layers that run the same body on the same description are represented by the first of them.
     """
     result = Uses()
-    waiting = [Use(module.entry, ())]
+    waiting = [Use(name, ()) for name in module.entries]
     while waiting:
         use = waiting.pop()
         if use in result.found:

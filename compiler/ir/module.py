@@ -162,6 +162,8 @@ class Module:
       step        past: int[], the number of tokens before this step
       full+rows   positions: int[B, T] and segments: int[B, T] (0 = padding; documents are 1, 2, ...)
       step+rows   positions: int[B, T], valid: bool[B, T], history_positions: int[B, S], history_valid: bool[B, S]
+    Both forms of rows also have, for every other sequence that comes in (`source: int[B, N]`; see `sources.py`),
+      source_positions: int[B, N] and source_segments: int[B, N] (0 = padding).
     """
 
     name: str
@@ -173,10 +175,16 @@ class Module:
     batch: str = ""
     sequence: str = ""
     stream_origin: Origin = field(default=NOWHERE, compare=False)
+    encoder: str = ""
 
     @property
     def main(self) -> Function:
         return self.functions[self.entry]
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The functions that a user calls: the entry and, where there is one, the encoder."""
+        return (self.entry, self.encoder) if self.encoder else (self.entry,)
 
     def parameters(self) -> Iterator[tuple[str, Parameter]]:
         """`(path, parameter)` of every learned tensor, in the order of the spec, layer by layer."""

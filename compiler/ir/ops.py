@@ -12,9 +12,10 @@ from ...lang.axes import TensorType
 from .elementwise import ELEMENTWISE
 from .graph import NOWHERE, Graph, Origin, Value
 from .primitive import Primitive
+from .reduction import REDUCTIONS
 from .tensor import TENSOR
 
-OPS: Mapping[str, Primitive] = {p.name: p for p in (*TENSOR, *ELEMENTWISE)}
+OPS: Mapping[str, Primitive] = {p.name: p for p in (*TENSOR, *REDUCTIONS, *ELEMENTWISE)}
 ELEMENTWISE_NAMES = frozenset(p.name for p in ELEMENTWISE)
 CONTROL = ("call", "repeat", "scan")
 

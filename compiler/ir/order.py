@@ -70,9 +70,9 @@ def reading_order(module: Module) -> tuple[str, ...]:
 
 
 def reachable(module: Module) -> tuple[str, ...]:
-    """The functions that the entry runs, itself included, in the order of the module."""
-    found = {module.entry}
-    waiting = [module.entry]
+    """The functions that the entry and the encoder run, themselves included, in the order of the module."""
+    found = set(module.entries)
+    waiting = list(module.entries)
     while waiting:
         for name in called(module.functions[waiting.pop()]):
             if name not in found:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lang.axes import Axis, TensorType
+from ...lang.axes import Axis, AxisError, TensorType
 
 Array = NDArray[Any]
+DTYPE = {"real": np.float64, "int": np.int64, "bool": np.bool_}
 
 
 class Streaming(Enum):
@@ -69,3 +70,10 @@ def align(array: Array, source: TensorType, target: tuple[Axis, ...]) -> Array:
     array = np.transpose(array, order)
     present = set(source.names)
     return array[tuple(slice(None) if n in present else None for n in names)]
+
+
+def need(type: TensorType, name: str, operand: int = 0) -> Axis:
+    """The axis of an operand. Raises AxisError when the operand lacks it."""
+    if not type.has(name):
+        raise AxisError("missing", f"`{name}` is not an axis of {type}", (operand,))
+    return type.axis(name)

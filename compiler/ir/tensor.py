@@ -1,27 +1,19 @@
-"""Primitives that look along axes: sources, contractions, reductions, gathers, changes of shape, time."""
+"""Primitives that place and move entries: sources, gathers, changes of shape, time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ...lang.axes import Axis, AxisError, TensorType, union
 from ...lang.sizes import Size
-from .primitive import Array, Frame, Primitive, Streaming, align
+from .primitive import DTYPE, Array, Frame, Primitive, Streaming, align, need
 
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
 Attributes = Mapping[str, Any]
-
-DTYPE = {"real": np.float64, "int": np.int64, "bool": np.bool_}
-
-
-def _need(type: TensorType, name: str, operand: int = 0) -> Axis:
-    if not type.has(name):
-        raise AxisError("missing", f"`{name}` is not an axis of {type}", (operand,))
-    return type.axis(name)
 
 
 def _fresh(type: TensorType, axis: Axis, leaving: tuple[str, ...]) -> None:
@@ -54,6 +46,18 @@ def _constant(arrays: Arrays, types: Types, result: TensorType, attributes: Attr
     return np.full(frame.shape(result), attributes["value"], DTYPE[result.dtype])
 
 
+def _table_type(types: Types, attributes: Attributes) -> TensorType:
+    axis, values = attributes["axis"], attributes["values"]
+    if not values or axis.size != Size.of(len(values)):
+        raise AxisError("size", f"`{axis.name}` is {axis.size}, the table has {len(values)} entries")
+    real = any(isinstance(v, float) for v in values)
+    return TensorType((axis,), "real" if real else "bool" if isinstance(values[0], bool) else "int")
+
+
+def _table(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
+    return np.array(attributes["values"], DTYPE[result.dtype])
+
+
 def _iota_type(types: Types, attributes: Attributes) -> TensorType:
     return TensorType((attributes["axis"],), "int")
 
@@ -62,95 +66,12 @@ def _iota(arrays: Arrays, types: Types, result: TensorType, attributes: Attribut
     return np.arange(frame.size(attributes["axis"]), dtype=np.int64)
 
 
-# ------------------------------------------------------------------ contractions, reductions
+def _size_type(types: Types, attributes: Attributes) -> TensorType:
+    return TensorType((), "real")
 
 
-def _dot_type(types: Types, attributes: Attributes) -> TensorType:
-    a, b = types
-    for name in attributes["over"]:
-        for i in (0, 1):
-            _need(types[i], name, i)
-    union(types)
-    if "bool" in (a.dtype, b.dtype):
-        raise AxisError("dtype", "`dot` needs numbers", (0, 1))
-    kept = tuple(x for x in a.axes if x.name not in attributes["over"])
-    kept += tuple(x for x in b.axes if x.name not in attributes["over"] and not a.has(x.name))
-    return TensorType(kept, "int" if a.dtype == b.dtype == "int" else "real")
-
-
-def _dot(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
-    letter: dict[str, int] = {}
-    for type in types:
-        for name in type.names:
-            letter.setdefault(name, len(letter))
-    a, b = ([letter[n] for n in t.names] for t in types)
-    return np.asarray(np.einsum(arrays[0], a, arrays[1], b, [letter[n] for n in result.names], optimize=True))
-
-
-def _reduce_type(types: Types, attributes: Attributes) -> TensorType:
-    for name in attributes["over"]:
-        _need(types[0], name)
-    if types[0].dtype == "bool":
-        raise AxisError("dtype", "a reduction needs numbers", (0,))
-    return types[0].without(*attributes["over"])
-
-
-def _mean_type(types: Types, attributes: Attributes) -> TensorType:
-    return _reduce_type(types, attributes).with_dtype("real")
-
-
-def _argmax_type(types: Types, attributes: Attributes) -> TensorType:
-    return _reduce_type(types, attributes).with_dtype("int")
-
-
-def _reduction(function: Callable[..., Array]) -> Callable[..., Array]:
-    def run(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
-        return np.asarray(function(arrays[0], axis=tuple(types[0].index(n) for n in attributes["over"])))
-
-    return run
-
-
-def _argmax(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
-    (name,) = attributes["over"]
-    return np.asarray(np.argmax(arrays[0], axis=types[0].index(name)))
-
-
-def _softmax_type(types: Types, attributes: Attributes) -> TensorType:
-    _need(types[0], attributes["over"])
-    if len(types) == 2:
-        if types[1].dtype != "bool":
-            raise AxisError("dtype", "the mask of `softmax` is a bool", (1,))
-        return TensorType(union(types), "real")
-    return types[0].with_dtype("real")
-
-
-def _softmax(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
-    """exp(x - max) / sum over the axis; a masked entry counts as 0, a row without any entry is all 0."""
-    axis = result.index(attributes["over"])
-    x = np.broadcast_to(align(arrays[0], types[0], result.axes), frame.shape(result)).astype(np.float64)
-    if len(arrays) == 2:
-        x = np.where(align(arrays[1], types[1], result.axes), x, -np.inf)
-    if x.shape[axis] == 0:
-        return x
-    top = x.max(axis=axis, keepdims=True)
-    e = np.exp(x - np.where(np.isfinite(top), top, 0.0))
-    total = e.sum(axis=axis, keepdims=True)
-    return e / np.where(total == 0, 1.0, total)
-
-
-def _top_type(types: Types, attributes: Attributes) -> TensorType:
-    axis = _need(types[0], attributes["over"])
-    if axis.size.is_constant and not 0 < attributes["count"] <= axis.size.value:
-        raise AxisError("count", f"there are no {attributes['count']} best of {axis.size} entries", (0,))
-    return types[0].with_dtype("bool")
-
-
-def _top(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
-    axis = types[0].index(attributes["over"])
-    order = np.argsort(-arrays[0], axis=axis, kind="stable")
-    mask = np.zeros(arrays[0].shape, bool)
-    np.put_along_axis(mask, np.take(order, range(attributes["count"]), axis=axis), True, axis=axis)
-    return mask
+def _size(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
+    return np.asarray(float(frame.size(attributes["axis"])))
 
 
 # ------------------------------------------------------------------ gather
@@ -158,7 +79,7 @@ def _top(arrays: Arrays, types: Types, result: TensorType, attributes: Attribute
 
 def _take_type(types: Types, attributes: Attributes) -> TensorType:
     table, ids = types
-    _need(table, attributes["axis"])
+    need(table, attributes["axis"])
     if ids.dtype != "int":
         raise AxisError("dtype", f"`take` needs int indices, these are {ids.dtype}", (1,))
     if ids.has(attributes["axis"]):
@@ -182,7 +103,7 @@ def _take(arrays: Arrays, types: Types, result: TensorType, attributes: Attribut
 
 
 def _rename_type(types: Types, attributes: Attributes) -> TensorType:
-    _need(types[0], attributes["axis"])
+    need(types[0], attributes["axis"])
     return _swap(types[0], attributes["axis"], (attributes["to"],))
 
 
@@ -191,7 +112,7 @@ def _first(arrays: Arrays, types: Types, result: TensorType, attributes: Attribu
 
 
 def _split_type(types: Types, attributes: Attributes) -> TensorType:
-    axis = _need(types[0], attributes["axis"])
+    axis = need(types[0], attributes["axis"])
     size = Size.of(1)
     for part in attributes["into"]:
         size = size * part.size
@@ -210,7 +131,7 @@ def _merge_type(types: Types, attributes: Attributes) -> TensorType:
     """The merged axes are brought together, in the order given, where the first of them stands."""
     size = Size.of(1)
     for name in attributes["axes"]:
-        size = size * _need(types[0], name).size
+        size = size * need(types[0], name).size
     if size != attributes["into"].size:
         into = attributes["into"]
         raise AxisError("size", f"`{into.name}` is {into.size}, its parts make {size}", (0,))
@@ -229,7 +150,7 @@ def _merge(arrays: Arrays, types: Types, result: TensorType, attributes: Attribu
 
 
 def _select_type(types: Types, attributes: Attributes) -> TensorType:
-    axis = _need(types[0], attributes["axis"])
+    axis = need(types[0], attributes["axis"])
     if axis.size.is_constant and not 0 <= attributes["at"] < axis.size.value:
         raise AxisError("count", f"`{axis.name}` has {axis.size} entries; there is no entry {attributes['at']}", (0,))
     return types[0].without(axis.name)
@@ -240,7 +161,7 @@ def _select(arrays: Arrays, types: Types, result: TensorType, attributes: Attrib
 
 
 def _slice_type(types: Types, attributes: Attributes) -> TensorType:
-    axis = _need(types[0], attributes["axis"])
+    axis = need(types[0], attributes["axis"])
     start, size = attributes["start"], attributes["to"].size
     if axis.size.is_constant and size.is_constant and not 0 <= start <= start + size.value <= axis.size.value:
         message = f"`{axis.name}` has {axis.size} entries; {start} to {start + size.value} is outside"
@@ -257,7 +178,7 @@ def _concat_type(types: Types, attributes: Attributes) -> TensorType:
     name, to = attributes["axis"], attributes["to"]
     size = Size.of(0)
     for i, type in enumerate(types):
-        size = size + _need(type, name, i).size
+        size = size + need(type, name, i).size
         if type.without(name) != types[0].without(name):
             raise AxisError("missing", f"{types[0]} and {type} can only be joined when all other axes agree", (0, i))
     if size != to.size:
@@ -307,29 +228,54 @@ def _cast(arrays: Arrays, types: Types, result: TensorType, attributes: Attribut
 
 
 def _shift_type(types: Types, attributes: Attributes) -> TensorType:
-    """`shift(x)` is zero before the first token; `shift(x, state)` reads the delayed tokens instead."""
-    _need(types[0], attributes["axis"])
-    if attributes["by"] < 1:
-        raise AxisError("count", "a shift goes back by at least 1", (0,))
+    """`shift(x)` is zero where there is no such entry; `shift(x, state)` reads the delayed tokens instead."""
+    need(types[0], attributes["axis"])
+    if attributes["by"] == 0 or (len(types) == 2 and attributes["by"] < 0):
+        raise AxisError("count", "a shift goes by at least 1 entry", (0,))
     if len(types) == 2:
         union((types[0].without(attributes["axis"]), types[1].without(attributes["axis"])))
     return types[0]
 
 
 def _shift(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
+    """Entry t is the one at t - by."""
     axis, by = types[0].index(attributes["axis"]), attributes["by"]
     length = arrays[0].shape[axis]
+    whole = _preceded(arrays, types, axis, max(by, 0))
+    after = np.zeros([-min(by, 0) if i == axis else n for i, n in enumerate(arrays[0].shape)], arrays[0].dtype)
+    start = max(-by, 0)
+    return np.take(np.concatenate([whole, after], axis=axis), range(start, start + length), axis=axis)
+
+
+def _preceded(arrays: Arrays, types: Types, axis: int, count: int) -> Array:
+    """The first operand with `count` entries before it: the second operand, or zeros."""
     if len(arrays) == 2:
         before = align(arrays[1], types[1], types[0].axes)
     else:
-        before = np.zeros([by if i == axis else n for i, n in enumerate(arrays[0].shape)], arrays[0].dtype)
-    return np.take(np.concatenate([before, arrays[0]], axis=axis), range(length), axis=axis)
+        before = np.zeros([count if i == axis else n for i, n in enumerate(arrays[0].shape)], arrays[0].dtype)
+    return np.concatenate([before, arrays[0]], axis=axis)
+
+
+def _delays_type(types: Types, attributes: Attributes) -> TensorType:
+    """`delays(x)` has zeros before the first entry; `delays(x, state)` has the delayed tokens there."""
+    need(types[0], attributes["axis"])
+    if len(types) == 2:
+        union((types[0].without(attributes["axis"]), types[1].without(attributes["axis"])))
+    _fresh(types[0], attributes["to"], ())
+    return types[0].with_axes((*types[0].axes, attributes["to"]))
+
+
+def _delays(arrays: Arrays, types: Types, result: TensorType, attributes: Attributes, frame: Frame) -> Array:
+    """Entry (t, w) is the one at t - (W - 1) + w, for W entries along `to`."""
+    axis, width = types[0].index(attributes["axis"]), frame.size(attributes["to"])
+    whole = _preceded(arrays, types, axis, width - 1)
+    return np.lib.stride_tricks.sliding_window_view(whole, width, axis=axis)
 
 
 def _append_type(types: Types, attributes: Attributes) -> TensorType:
     """`append(state, new)` along `axis`; `to` is the axis of the result (its size is their sum)."""
     for i in (0, 1):
-        _need(types[i], attributes["axis"], i)
+        need(types[i], attributes["axis"], i)
     return _swap(types[1], attributes["axis"], (attributes["to"],))
 
 
@@ -340,7 +286,7 @@ def _append(arrays: Arrays, types: Types, result: TensorType, attributes: Attrib
 
 def _last_type(types: Types, attributes: Attributes) -> TensorType:
     """The last entries along `axis`; `to` is the axis of the result and says how many (fewer if there are fewer)."""
-    _need(types[0], attributes["axis"])
+    need(types[0], attributes["axis"])
     return _swap(types[0], attributes["axis"], (attributes["to"],))
 
 
@@ -351,7 +297,7 @@ def _last(arrays: Arrays, types: Types, result: TensorType, attributes: Attribut
 
 
 def _cumulate_type(types: Types, attributes: Attributes) -> TensorType:
-    _need(types[0], attributes["axis"])
+    need(types[0], attributes["axis"])
     return types[0].with_dtype("int" if types[0].dtype in ("int", "bool") else "real")
 
 
@@ -370,16 +316,10 @@ TENSOR = (
     Primitive("param", (0, 0), _given, _unbound, S.SOURCE, ("name", "type")),
     Primitive("state", (0, 0), _given, _unbound, S.SOURCE, ("name", "type")),
     Primitive("ambient", (0, 0), _given, _unbound, S.SOURCE, ("name", "type")),
+    Primitive("table", (0, 0), _table_type, _table, S.SOURCE, ("axis", "values")),
     Primitive("index", (0, 0), _iota_type, _iota, S.SOURCE, ("axis",)),
+    Primitive("size", (0, 0), _size_type, _size, S.SOURCE, ("axis",)),
     Primitive("position", (0, 0), _iota_type, _iota, S.POSITION, ("axis",)),
-    Primitive("dot", (2, 2), _dot_type, _dot, S.REDUCES, ("over",), commutative=False),
-    Primitive("sum", (1, 1), _reduce_type, _reduction(np.sum), S.REDUCES, ("over",)),
-    Primitive("mean", (1, 1), _mean_type, _reduction(np.mean), S.REDUCES, ("over",)),
-    Primitive("max", (1, 1), _reduce_type, _reduction(np.max), S.REDUCES, ("over",)),
-    Primitive("min", (1, 1), _reduce_type, _reduction(np.min), S.REDUCES, ("over",)),
-    Primitive("argmax", (1, 1), _argmax_type, _argmax, S.REDUCES, ("over",)),
-    Primitive("softmax", (1, 2), _softmax_type, _softmax, S.REDUCES, ("over",)),
-    Primitive("top", (1, 1), _top_type, _top, S.REDUCES, ("over", "count")),
     Primitive("take", (2, 2), _take_type, _take, S.REDUCES, ("axis",)),
     Primitive("rename", (1, 1), _rename_type, _first, S.RENAME, ("axis", "to")),
     Primitive("split", (1, 1), _split_type, _reshape, S.REJECT, ("axis", "into")),
@@ -392,6 +332,7 @@ TENSOR = (
     Primitive("cast", (1, 1), _cast_type, _cast, S.POSITIONWISE, ("dtype",)),
     Primitive("dropout", (1, 1), _same, _first, S.POSITIONWISE, ("name", "rate")),
     Primitive("shift", (1, 2), _shift_type, _shift, S.DELAY, ("axis", "by")),
+    Primitive("delays", (1, 2), _delays_type, _delays, S.DELAY, ("axis", "to")),
     Primitive("cumsum", (1, 1), _cumulate_type, _cumulate, S.REJECT, ("axis",)),
     Primitive("append", (2, 2), _append_type, _append, S.REJECT, ("axis", "to")),
     Primitive("last", (1, 1), _last_type, _last, S.REJECT, ("axis", "to")),

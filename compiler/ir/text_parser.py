@@ -24,7 +24,7 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
     if scanner.word("module") is None:
         scanner.fail("`module`")
     name = scanner.name()
-    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence"))
+    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence", "encoder"))
     if scanner.word("instance") is None:
         scanner.fail("`instance`")
     root = _instance(scanner, 0)
@@ -39,7 +39,7 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
         functions[function.name] = function
     return Module(
         name, functions, str(facts.get("entry", "")), root, facts.get("stream"), str(facts.get("form", "full")),
-        str(facts.get("batch", "")), str(facts.get("sequence", "")),
+        str(facts.get("batch", "")), str(facts.get("sequence", "")), encoder=str(facts.get("encoder", "")),
     )
 
 

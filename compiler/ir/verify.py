@@ -13,16 +13,11 @@ from .module import Function, Instance, Layers, Module, join
 from .needs import callees
 from .ops import CONTROL, OPS
 from .order import circle, numbers
+from .sources import AMBIENTS, ambients
 from .verify_control import ATTRIBUTES, control_problems
 
 STATE_KINDS = ("grow", "ring", "delay", "carry", "constant")
-FORMS = ("full", "step", "full+rows", "step+rows")
-AMBIENTS = {
-    "full": (),
-    "step": ("past",),
-    "full+rows": ("positions", "segments"),
-    "step+rows": ("past", "positions", "valid", "history_positions", "history_valid"),
-}
+FORMS = tuple(AMBIENTS)
 
 
 def verify(module: Module, after: str = "") -> None:
@@ -61,6 +56,8 @@ def function_problems(module: Module, function: Function) -> list[str]:
 def _outline(module: Module) -> Iterator[str]:
     if module.entry not in module.functions:
         yield f"the entry `{module.entry}` is not a function of the module"
+    if module.encoder and module.encoder not in module.functions:
+        yield f"the encoder `{module.encoder}` is not a function of the module"
     if module.form not in FORMS:
         yield f"`{module.form}` is not a form; the forms are {', '.join(FORMS)}"
     yield from _tree_problems(module.root, "the root")
@@ -135,6 +132,9 @@ def _signature_problems(function: Function) -> Iterator[str]:
 
 def _state_problems(module: Module, function: Function) -> Iterator[str]:
     known = {s.name: s for s in function.states}
+    known_ambients = ambients(module) if module.form in FORMS else ()
+    if module.form.startswith("step"):
+        known_ambients = ("past", *known_ambients)
     if len(known) != len(function.states):
         yield "two states have the same name"
     for node in function.graph.nodes():
@@ -144,7 +144,7 @@ def _state_problems(module: Module, function: Function) -> Iterator[str]:
                 yield f"`{node['name']}` is not a state of the function"
             elif state.type != node.types[0]:
                 yield f"the state `{state.name}` is {state.type}, it is read as {node.types[0]}"
-        if node.op == "ambient" and node["name"] not in AMBIENTS.get(module.form, ()):
+        if node.op == "ambient" and node["name"] not in known_ambients:
             yield f"there is no ambient value `{node['name']}` in the form `{module.form}`"
     for state in function.states:
         what = f"the state `{state.name}`"

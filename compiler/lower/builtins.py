@@ -3,203 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis
-from ...lang.diagnostics import Label, WeftError
-from ...lang.nearest import nearest
+from ...lang.diagnostics import WeftError
 from ...lang.sizes import InexactSize, Size
 from ...lang.source import Span
 from ..ir.elementwise import ELEMENTWISE
 from ..ir.module import Init
-from .numbers import REAL, STATIC_FUNCTIONS, number
-from .values import Builtin, Tensor, describe
+from . import reductions, tables  # noqa: F401  (their functions register themselves)
+from .kernel import TABLE, USAGE, Arguments, Given, Run, kernel, need_axis
+from .numbers import REAL, STATIC_FUNCTIONS, WHOLE, bounded, number
+from .values import Tensor, describe
 
 if TYPE_CHECKING:
     from .expressions import Evaluator
 
 
-class Arguments:
-    """The arguments of one call of a kernel function, taken by position or by name."""
-
-    def __init__(self, evaluator: Evaluator, name: str, given: tuple[Given, ...], span: Span) -> None:
-        self.evaluator, self.name, self.span = evaluator, name, span
-        self.positional = [g for g in given if g.name is None]
-        self.named = {g.name: g for g in given if g.name is not None}
-        self.at = span  # where the last axes stood
-
-    def next(self, what: str) -> Given:
-        if not self.positional:
-            raise WeftError(errors.wrong_call(f"`{self.name}` needs {what}", self.span, (f"write {USAGE[self.name]}",)))
-        return self.positional.pop(0)
-
-    def optional(self, name: str) -> Given | None:
-        return self.named.pop(name, None) or (self.positional.pop(0) if self.positional else None)
-
-    def tensor(self, what: str = "a tensor") -> Tensor:
-        return self.evaluator.as_tensor(self.next(what))
-
-    def axes(self, what: str = "an axis") -> tuple[str, ...]:
-        given = self.next(what)
-        self.at = given.span
-        return self.evaluator.axis_names(given)
-
-    def one_axis(self) -> str:
-        names = self.axes()
-        if len(names) != 1:
-            raise WeftError(
-                errors.wrong_call(f"`{self.name}` works along one axis", self.at, (f"write {USAGE[self.name]}",))
-            )
-        return names[0]
-
-    def remaining_axes(self) -> tuple[str, ...]:
-        names = self.axes()
-        while self.positional:
-            names += self.axes()
-        return tuple(dict.fromkeys(names))
-
-    def axis_map(self) -> tree.AxisMap:
-        given = self.next("axes, as in `T -> S`")
-        if not isinstance(given.tree, tree.AxisMap):
-            raise WeftError(errors.wrong_call(f"`{self.name}` needs axes, as in `T -> S`", given.span))
-        return given.tree
-
-    def whole(self, name: str) -> int:
-        given = self.named.pop(name, None) or self.next(f"a number `{name}`")
-        found = self.evaluator.value_of(given)
-        value = number(found)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise WeftError(errors.parameter_mismatch(name, "a whole number", describe(found), given.span))
-        return value
-
-    def done(self) -> None:
-        extra = self.positional[0] if self.positional else next(iter(self.named.values()), None)
-        if extra is not None:
-            raise WeftError(
-                errors.wrong_call(
-                    f"`{self.name}` does not take this", extra.span, (f"write {USAGE[self.name]}",), "not taken"
-                )
-            )
-
-
-class Given:
-    """One argument: a tree that is not evaluated yet, or a value that came through a pipe."""
-
-    def __init__(self, name: str | None, tree: tree.Expression | None, value: Any, span: Span) -> None:
-        self.name, self.tree, self.value, self.span = name, tree, value, span
-
-
-Run = Callable[["Evaluator", Arguments, Span], Any]
-USAGE: dict[str, str] = {}
-_TABLE: dict[str, Any] = {}
-
-
-def kernel(usage: str) -> Callable[[Run], Run]:
-    """Register a kernel function under the name its usage line starts with."""
-    name = usage.split("(")[0]
-
-    def register(run: Run) -> Run:
-        def checked(evaluator: Evaluator, given: tuple[Given, ...], span: Span) -> Any:
-            arguments = Arguments(evaluator, name, given, span)
-            result = run(evaluator, arguments, span)
-            arguments.done()
-            return result
-
-        USAGE[name] = f"`{usage}`"
-        _TABLE[name] = Builtin(name, checked)
-        return run
-
-    return register
-
-
-def _need_axis(tensor: Tensor, names: tuple[str, ...], given_span: Span) -> None:
-    for name in names:
-        if not tensor.type.has(name):
-            near = nearest(name, tensor.type.names)
-            raise WeftError(
-                errors.not_an_axis(
-                    f"`{name}` is not an axis of {tensor.type}", given_span,
-                    (Label(tensor.span, f"this is {tensor.type}"),), f"did you mean `{near}`?" if near else "",
-                )
-            )
-
-
-# ------------------------------------------------------------------ contractions and reductions
-
-
-@kernel("dot(a, b, K)")
-def _dot(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
-    a, b = arguments.tensor(), arguments.tensor()
-    at = arguments.positional[0].span if arguments.positional else span
-    over = arguments.remaining_axes()
-    for name in over:
-        if not (a.type.has(name) and b.type.has(name)):
-            both = [n for n in a.type.names if b.type.has(n)]
-            help = f"did you mean `{both[-1]}`? Both operands have it." if both else "the operands share no axis"
-            labels = tuple(Label(t.span, f"this is {t.type}") for t in (a, b) if t.span != at)
-            raise WeftError(
-                errors.not_an_axis(f"`{name}` is not an axis of both operands", at, labels, help, "contracted here")
-            )
-    a, b = evaluator.same_dtype((a, b), span)
-    return evaluator.building(span).op("dot", (a, b), span, over=over)
-
-
-def _reduction(name: str) -> None:
-    @kernel(f"{name}(x, K)")
-    def run(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
-        x = arguments.tensor()
-        at = arguments.positional[0].span if arguments.positional else span
-        rest = any(isinstance(g.tree, tree.Rest) for g in arguments.positional)
-        over = arguments.remaining_axes()
-        if rest:  # `..` may stand for axes that this operand lacks
-            over = tuple(n for n in over if x.type.has(n))
-        _need_axis(x, over, at)
-        return evaluator.building(span).op(name, (x,), span, over=over) if over else x
-
-
-for _name in ("sum", "mean", "max", "min"):
-    _reduction(_name)
-
-
-@kernel("argmax(x, V)")
-def _argmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
-    x, axes = arguments.tensor(), arguments.axes()
-    _need_axis(x, axes, arguments.at)
-    return evaluator.building(span).op("argmax", (x,), span, over=axes)
-
-
-@kernel("softmax(x, S where mask)")
-def _softmax(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
-    x = evaluator.as_real(arguments.tensor())
-    given = arguments.next("an axis")
-    operands: tuple[Tensor, ...] = (x,)
-    axis: tree.Expression | None = given.tree
-    if isinstance(given.tree, tree.Where):
-        operands += (evaluator.as_tensor(Given(None, given.tree.mask, None, given.tree.mask.span)),)
-        axis = given.tree.value
-    names = evaluator.axis_names(Given(None, axis, given.value, given.span))
-    _need_axis(x, names, given.span)
-    if len(names) != 1:
-        raise WeftError(errors.wrong_call("`softmax` runs along one axis", given.span, ("merge the axes first",)))
-    return evaluator.building(span).op("softmax", operands, span, over=names[0])
-
-
-@kernel("best(x, count, E)")
-def _best(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
-    x = arguments.tensor()
-    count = arguments.whole("count")
-    axis = arguments.one_axis()
-    _need_axis(x, (axis,), arguments.at)
-    return evaluator.building(span).op("top", (x,), span, over=axis, count=count)
+# ------------------------------------------------------------------ gathers
 
 
 @kernel("take(table, ids, V)")
 def _take(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     table, ids = arguments.tensor(), arguments.tensor()
     axis = arguments.one_axis()
-    _need_axis(table, (axis,), arguments.at)
+    need_axis(table, (axis,), arguments.at)
     return evaluator.building(span).op("take", (table, ids), span, axis=axis)
 
 
@@ -216,7 +46,7 @@ def _name_of(expression: tree.Expression, name: str) -> str:
 def _rename(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     source, target = _name_of(axes.source, "rename"), _name_of(axes.target, "rename")
-    _need_axis(x, (source,), axes.source.span)
+    need_axis(x, (source,), axes.source.span)
     size = evaluator.elaborator.remembered(x.type.axis(source).size)
     return evaluator.building(span).op("rename", (x,), span, axis=source, to=Axis(target, size))
 
@@ -225,7 +55,7 @@ def _rename(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
     x, axes = arguments.tensor(), arguments.axis_map()
     source = _name_of(axes.source, "split")
-    _need_axis(x, (source,), axes.source.span)
+    need_axis(x, (source,), axes.source.span)
     if not isinstance(axes.target, tree.Tuple):
         raise WeftError(errors.wrong_call("`split` needs at least two axes", axes.span, (f"write {USAGE['split']}",)))
     body = evaluator.building(span)
@@ -258,7 +88,7 @@ def _split(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
 def _merge(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     names = evaluator.axis_names(Given(None, axes.source, None, axes.span))
-    _need_axis(x, names, axes.source.span)
+    need_axis(x, names, axes.source.span)
     target = _name_of(axes.target, "merge")
     size = Size.of(1)
     for name in names:
@@ -281,7 +111,7 @@ def _join(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     if not tensors:
         raise WeftError(errors.wrong_call("`join` needs tensors before the axes", span, (f"write {USAGE['join']}",)))
     for tensor in tensors:
-        _need_axis(tensor, (source,), axes.source.span)
+        need_axis(tensor, (source,), axes.source.span)
     tensors = evaluator.same_axes(tensors, source, span)
     size = Size.of(0)
     for tensor in tensors:
@@ -295,7 +125,7 @@ def _interleave(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tenso
     tensors, axes = _parts(evaluator, arguments, "interleave")
     source, target = _name_of(axes.source, "interleave"), _name_of(axes.target, "interleave")
     for tensor in tensors:
-        _need_axis(tensor, (source,), axes.source.span)
+        need_axis(tensor, (source,), axes.source.span)
     tensors = evaluator.same_axes(tensors, "", span)
     body = evaluator.building(span)
     pair = Axis(f"{source}_parts", Size.of(len(tensors)))
@@ -308,7 +138,7 @@ def _interleave(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tenso
 def _slice(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x, axes = arguments.tensor(), arguments.axis_map()
     source, target = _name_of(axes.source, "slice"), _name_of(axes.target, "slice")
-    _need_axis(x, (source,), axes.source.span)
+    need_axis(x, (source,), axes.source.span)
     start = arguments.whole("start")
     to = evaluator.known_axis(target)
     if to is None:
@@ -323,7 +153,7 @@ def _slice(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
 def _shift(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     x = arguments.tensor()
     axis = arguments.one_axis()
-    _need_axis(x, (axis,), arguments.at)
+    need_axis(x, (axis,), arguments.at)
     return evaluator.building(span).op("shift", (x,), span, axis=axis, by=arguments.whole("by"))
 
 
@@ -338,6 +168,29 @@ def _of_axis(op: str) -> Run:
         return evaluator.building(span).op(op, (), span, axis=axis)
 
     return run
+
+
+@kernel("delays(x, T, W)")
+def _delays(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
+    x, axis = arguments.tensor(), arguments.one_axis()
+    need_axis(x, (axis,), arguments.at)
+    name = arguments.one_axis()
+    to = evaluator.known_axis(name)
+    if to is None:
+        raise WeftError(errors.unknown_name(name, tuple(evaluator.building(span).known), arguments.at))
+    return evaluator.building(span).op("delays", (x,), span, axis=axis, to=to)
+
+
+@kernel("size(T)")
+def _size(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
+    name = arguments.one_axis()
+    axis = evaluator.known_axis(name)
+    if axis is None:
+        raise WeftError(errors.unknown_name(name, tuple(evaluator.building(span).known), arguments.at))
+    body = evaluator.building(span)
+    if axis.size.is_constant:
+        return body.constant(float(axis.size.value), span)
+    return body.op("size", (), span, axis=axis)
 
 
 kernel("position(T)")(_of_axis("position"))
@@ -366,29 +219,40 @@ def _elementwise(name: str, op: str, arity: int, real: bool) -> None:
         values = [evaluator.value_of(arguments.next("a value")) for _ in range(arity)]
         numbers = [number(v) for v in values]
         if all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            if evaluator.elaborator.symbolic and name in _WHOLE and isinstance(numbers[0], float):
+                return _unknown(name, numbers, span)
             return _static(name, numbers, span)
         if evaluator.elaborator.symbolic and not any(n is None for n in numbers):
-            return 0.5  # stands for a number that depends on sizes without numbers
+            return _unknown(name, numbers, span)
         tensors = tuple(evaluator.lift(v, span) for v in values)
         if real:
             tensors = tuple(evaluator.as_real(t) for t in tensors)
         return evaluator.building(span).op(op, evaluator.same_dtype(tensors, span), span)
 
 
+def _unknown(name: str, numbers: list[Any], span: Span) -> Any:
+    """The stand-in for what depends on sizes without numbers: a size where whole numbers give one, else a number."""
+    whole = name in _WHOLE or (name in _KEEPING and all(isinstance(n, int | Size) for n in numbers))
+    return Size.symbol(f"({span.text})") if whole else 0.5
+
+
 def _static(name: str, numbers: list[Any], span: Span) -> Any:
     if name in ("maximum", "minimum"):
         return max(numbers) if name == "maximum" else min(numbers)
     try:
-        return STATIC_FUNCTIONS[name](*numbers)
+        return bounded(STATIC_FUNCTIONS[name](*numbers))
     except (ValueError, OverflowError, ZeroDivisionError) as error:
         if isinstance(error, OverflowError):
-            raise WeftError(errors.too_large(f"`{name}` of {numbers[0]}", REAL, span)) from error
+            limit = WHOLE if name in _WHOLE else REAL
+            raise WeftError(errors.too_large(f"`{name}` of {numbers[0]}", limit, span)) from error
         raise WeftError(
             errors.number_out_of_range(f"`{name}` of {numbers[0]}: there is no real result", span)
         ) from error
 
 
-_REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor")
+_WHOLE = ("floor", "ceil", "round", "int")  # of a number known when the model is compiled: a whole number
+_KEEPING = ("minimum", "maximum", "abs")  # whole numbers stay whole
+_REAL = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor", "ceil", "round")
 for _op in ELEMENTWISE:
     if _op.name in (*_REAL, "abs"):
         _elementwise(_op.name, _op.name, 1, _op.name in _REAL)
@@ -409,6 +273,8 @@ def _as_real(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
     static = number(value)
     if isinstance(static, int | float):
         return float(static)
+    if isinstance(static, Size) and evaluator.elaborator.symbolic:
+        return 0.5
     tensor = evaluator.lift(value, span)
     return tensor if tensor.type.dtype == "real" else evaluator.building(span).op("cast", (tensor,), span, dtype="real")
 
@@ -417,8 +283,10 @@ def _as_real(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
 def _as_int(evaluator: Evaluator, arguments: Arguments, span: Span) -> Any:
     value = evaluator.value_of(arguments.next("a value"))
     static = number(value)
+    if evaluator.elaborator.symbolic and isinstance(static, Size | float):
+        return static if isinstance(static, Size) else _unknown("int", [static], span)
     if isinstance(static, int | float):
-        return int(static)
+        return _static("int", [static], span)
     tensor = evaluator.lift(value, span)
     return tensor if tensor.type.dtype == "int" else evaluator.building(span).op("cast", (tensor,), span, dtype="int")
 
@@ -458,7 +326,7 @@ _initialiser("uniform", {"low": None, "high": None})
 _initialiser("constant", {"value": None})
 
 BUILTINS: Mapping[str, Any] = {
-    **_TABLE,
+    **TABLE,
     "zeros": Init("constant", (("value", 0.0),)),
     "ones": Init("constant", (("value", 1.0),)),
     "pi": math.pi,

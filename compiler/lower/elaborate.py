@@ -7,6 +7,7 @@ from typing import Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis, TensorType
+from ...lang.config_map import is_static
 from ...lang.diagnostics import Label, WeftError
 from ...lang.program import NamedItem, Unit
 from ...lang.sizes import Size
@@ -37,16 +38,16 @@ class Specialised:
 
 
 REORDERED = (
-    "the argument has that axis in another place: results have their axes in the order in which they are first met,\n"
-    "so write `x * scale` rather than `scale * x`; a fn with a declared result puts them in its order"
+    "the argument has that axis in another place: a result has the axes of its operand with the most axes, then the\n"
+    "others as they are first met; swap the operands, or use a fn with a declared result, which puts them in its order"
 )
 
 
 class Elaborator:
     """State of the elaboration of one model.
 
-    `symbolic` is set when a block is checked by itself, without numbers. Whole-number arguments of fns above `ceiling`
-    are lowered to it: a model shrunk for verification gets windows that short texts reach. In a `template` (a side of
+    `symbolic` is set when a block is checked by itself, without numbers. Whole-number arguments of fns are halved while
+    they are above `ceiling`: a model shrunk for verification gets windows that short texts reach. In a `template` (a side of
     a rule) the numbers that fns take are scalar inputs, so that the rule can match any of them.
     """
 
@@ -151,6 +152,8 @@ class Elaborator:
                 static = typed(self, callee.unit, parameter, kind, value, at)
                 bound[parameter.name] = self._lowered(static) if kind == "int" else static
         partial = FnValue(callee.unit, callee.declaration, tuple(bound.items()))
+        if is_static(callee.declaration):
+            return self._static_value(partial, bound, span)
         if tensors and all(p.default is None and p.name not in given for p in tensors):
             return partial
         scope = Scope(callee.unit)
@@ -178,12 +181,32 @@ class Elaborator:
             callee.definition,
         )
 
+    def _static_value(self, callee: FnValue, bound: dict[str, Any], span: Span) -> Any:
+        """What a fn gives that takes and gives static values: a number, a component, another fn."""
+        scope = Scope(callee.unit)
+        self.burn(span, 10)
+        for parameter in callee.declaration.signature.parameters:
+            if parameter.name not in bound:
+                if parameter.default is None:
+                    raise WeftError(errors.missing_parameter(parameter.name, callee.declaration.name, span))
+                bound[parameter.name] = Evaluator(self, scope).evaluate(parameter.default)
+            scope.entries[parameter.name] = bound[parameter.name]
+        inside = Evaluator(self, scope)
+        for statement in callee.declaration.body.statements:
+            inside.run(statement)
+        assert callee.declaration.body.result is not None
+        return inside.evaluate(callee.declaration.body.result)
+
     def _takes_tensor(self, parameter: tree.Parameter) -> bool:
         named = parameter.type.name if isinstance(parameter.type, tree.NamedType) else ""
         return _is_tensor(parameter) or (self.template and named in ("int", "real"))
 
     def _lowered(self, value: Any) -> Any:
-        return min(value, self.ceiling) if self.ceiling is not None and isinstance(value, int) else value
+        if self.ceiling is None or not isinstance(value, int) or isinstance(value, bool):
+            return value
+        while value > self.ceiling and value % 2 == 0:
+            value //= 2
+        return min(value, self.ceiling)
 
     def call_method(self, evaluator: Evaluator, owner: Placed, name: str, arguments: list[Given], span: Span) -> Any:
         """Call a method of an instance."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,17 @@ from ...lang.diagnostics import WeftError
 from ...lang.sizes import InexactSize, Size
 from ...lang.source import Span
 from ..ir.graph import Origin
-from . import limits, numbers
-from .body import Body
-from .builtins import BUILTINS, Given
+from . import limits, lists, numbers
+from .body import Body, Undecided
+from .builtins import BUILTINS
+from .kernel import Given
+from .overrides import written
 from .scope import Scope, declared_once
 from .values import (
     Builtin,
     Component,
-    Deferred,
     FnValue,
     MethodValue,
-    Overrides,
     Pack,
     Placed,
     PlacedLayers,
@@ -201,7 +200,7 @@ class Evaluator:
         if e.name in owner.scope.entries:
             value = owner.scope.find(e.name, e.span)[1]
             if not isinstance(value, Weight):
-                return value
+                return seen_from_outside(value, owner)
             help = (f"give `{owner.label}` a method that uses it, as `Embedding` has `logits` for its table",)
             raise WeftError(errors.wrong_kind(f"a parameter of `{owner.label}`", "a method or a child", at, help))
         parts = [*owner.methods, *owner.children]
@@ -223,6 +222,8 @@ class Evaluator:
         return self.building(e.span).op(_OPS[e.op], (a, b), e.span)
 
     def _static(self, e: tree.Binary, left: Any, right: Any) -> Any:
+        if e.op in ("==", "!="):
+            return lists.alike(left, right) == (e.op == "==")
         try:
             return numbers.binary(e.op, left, right)
         except InexactSize as error:
@@ -378,6 +379,29 @@ class Evaluator:
         axes = [v for v in values if isinstance(v, Axis)]
         return Pack(tuple(axes)) if values and len(axes) == len(values) else values
 
+    def _index(self, e: tree.Index) -> Any:
+        value = self.evaluate(e.value)
+        entries = lists.entries(value)
+        if entries is None:
+            help = ("`take(table, ids, V)` looks up along an axis, `slice` and `split` take it apart",)
+            raise WeftError(
+                errors.wrong_kind(describe(value), "a list", e.value.span, help if isinstance(value, Tensor) else ())
+            )
+        position = self.evaluate(e.position)
+        if isinstance(position, Tensor):
+            raise WeftError(errors.not_static("the place in a list", e.position.span))
+        place = numbers.number(position)
+        whole = isinstance(place, int) and not isinstance(place, bool)
+        if self.elaborator.symbolic and not (whole and 0 <= place < len(entries)):
+            raise Undecided
+        if isinstance(place, Size):
+            raise WeftError(errors.length_unknown(e.position.span.text, e.position.span))
+        if not whole:
+            raise WeftError(errors.wrong_kind(describe(position), "a whole number", e.position.span))
+        if not 0 <= place < len(entries):
+            raise WeftError(errors.no_such_entry(e.value.span.text, place, len(entries), e.position.span))
+        return entries[place]
+
     def _stack(self, e: tree.Stack) -> Component:
         axis = self.evaluate(e.axis)
         if not isinstance(axis, Axis):
@@ -394,23 +418,12 @@ class Evaluator:
         base = self.evaluate(e.base)
         if not isinstance(base, Component):
             raise WeftError(errors.wrong_kind(describe(base), "a block or a model", e.base.span))
-        overrides = Overrides()
+        overrides = base.overrides
         for override in e.overrides:
-            here = overrides
-            places = re.finditer(r"\w+", override.span.text)
-            for part, place in zip(override.path, places, strict=False):
-                start = override.span.start + place.start()
-                span = Span(override.span.source, start, start + len(part))
-                here = here.parts.setdefault(part, Overrides(span=span))
-            here.leaf, here.span = Deferred(override.value, self.scope.unit), span
+            for set_there in written(override, self.scope.unit):
+                overrides = overrides.merged(set_there)
         return Component(
-            base.unit,
-            base.declaration,
-            base.arguments,
-            base.spans,
-            base.overrides.merged(overrides),
-            base.stack,
-            base.enclosing,
+            base.unit, base.declaration, base.arguments, base.spans, overrides, base.stack, base.enclosing
         )
 
     def _repeat(self, e: tree.Repeat) -> Any:
@@ -434,6 +447,15 @@ class Evaluator:
         raise WeftError(errors.wrong_call(f"`{e.span.text}` has no value by itself", e.span))
 
 
+def seen_from_outside(value: Any, owner: Placed) -> Any:
+    """A part of an instance for those around it: its axes have the names that they were given."""
+    if isinstance(value, Axis):
+        return Axis(owner.actual.get(value.name, value.name), value.size)
+    if isinstance(value, Pack):
+        return Pack(tuple(seen_from_outside(axis, owner) for axis in value.axes))
+    return value
+
+
 def _nowhere(scope: Scope) -> Span:
     return Span(scope.unit.source, 0, 0)
 
@@ -453,6 +475,7 @@ _EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {
     tree.Weighted: Evaluator._only_in_calls,
     tree.Weighted: Evaluator._only_in_calls,
     tree.Attribute: Evaluator._attribute,
+    tree.Index: Evaluator._index,
     tree.Tuple: Evaluator._tuple,
     tree.If: Evaluator._if,
     tree.Repeat: Evaluator._repeat,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...lang import errors, tree
@@ -13,12 +14,13 @@ from ...lang.sizes import Size
 from ...lang.source import Span
 from ...lang.walk import mentions, walk
 from ..ir.module import Init, Path
-from . import limits, numbers
+from . import limits, lists, numbers
 from .expressions import Evaluator, Weight
 from .scope import Lazy, Scope, declared_once
 from .values import (
     LAYER,
     Component,
+    Deferred,
     FnValue,
     MethodValue,
     Overrides,
@@ -31,6 +33,10 @@ from .values import (
 
 if TYPE_CHECKING:
     from .elaborate import Elaborator
+
+
+Declared = Callable[[], tuple[Any, Span]]
+"""What a block says itself of a name: its value and where it is written."""
 
 
 def instantiate(
@@ -105,27 +111,39 @@ class _Placing:
     def _override(self, name: str) -> Overrides | None:
         return self.component.overrides.parts.get(name)
 
-    def _overridden(self, name: str) -> tuple[bool, Any, Span | None]:
+    def _overridden(self, name: str, declared: Declared) -> tuple[Any, Span]:
+        """What is set for a name, or else what is declared there; and where that is written."""
         override = self._override(name)
-        if override is None or override.leaf is None:
-            return False, None, None
-        scope = Scope(override.leaf.unit, self.scope)
-        expression = override.leaf.expression
-        if isinstance(expression, tree.Repeat):
-            return True, self._layers(expression, name, scope), expression.span
-        return True, Evaluator(self.elaborator, scope).evaluate(expression), expression.span
+        value, span = declared() if override is None else self._changed(name, override, declared)
+        made_here = isinstance(value, PlacedLayers) and value.path == (*self.path, name)  # its parts were set then
+        return (value if made_here else self._with_parts(name, override, value, span)), span
+
+    def _changed(self, name: str, override: Overrides, declared: Declared) -> tuple[Any, Span]:
+        """The value that an override gives a name, before parts of it are set."""
+        leaf = override.leaf
+        if leaf is None:
+            return declared()
+        if leaf.layers:
+            at = override.span or leaf.expression.span
+            raise WeftError(errors.no_layers_there(f"{{{leaf.layers[0][1]}}}", f"the path to `{name}`", at))
+        scope = Scope(leaf.unit, self.scope, dict(leaf.bound))
+        standing = override.before or Overrides()
+        scope.entries["original"] = Lazy("original", lambda: self._original(name, standing, declared, leaf))
+        if isinstance(leaf.expression, tree.Repeat):
+            return self._layers(leaf.expression, name, scope), leaf.expression.span
+        return Evaluator(self.elaborator, scope).evaluate(leaf.expression), leaf.expression.span
+
+    def _original(self, name: str, standing: Overrides, declared: Declared, leaf: Deferred) -> Any:
+        """What stands at a name before `leaf` changes it."""
+        value, span = self._changed(name, standing, declared)
+        if isinstance(value, PlacedLayers):
+            asked = next(n for n in walk(leaf.expression) if isinstance(n, tree.Name) and n.id == "original")
+            raise WeftError(errors.no_original(name, asked.span))
+        return self._with_parts(name, standing, value, span)
 
     def _parameter(self, parameter: tree.Parameter) -> Any:
         name = parameter.name
-        found, value, span = self._overridden(name)
-        if not found and name in self.component.arguments:
-            found, value, span = True, self.component.arguments[name], self.component.spans.get(name)
-        if not found:
-            if parameter.default is None:
-                raise WeftError(errors.missing_parameter(name, self.declaration.name, self.use_span()))
-            value, span = self.static.evaluate(parameter.default), parameter.default.span
-        assert span is not None
-        value = self._with_parts(name, value, span)
+        value, span = self._overridden(name, lambda: self._argument(parameter))
         kind = parameter.type.name if isinstance(parameter.type, tree.NamedType) else None
         value = typed(self.elaborator, self.component.unit, parameter, kind, value, span)
         if isinstance(value, Axis):
@@ -137,6 +155,15 @@ class _Placing:
             self.placed.actual.update({inner.name: a.name for inner, a in zip(local, value.axes, strict=True)})
             return Pack(local)
         return self._place(value, name)
+
+    def _argument(self, parameter: tree.Parameter) -> tuple[Any, Span]:
+        """The argument given for a parameter, or its default."""
+        name = parameter.name
+        if name in self.component.arguments:
+            return self.component.arguments[name], self.component.spans[name]
+        if parameter.default is None:
+            raise WeftError(errors.missing_parameter(name, self.declaration.name, self.use_span()))
+        return self.static.evaluate(parameter.default), parameter.default.span
 
     def use_span(self) -> Span:
         """Where the component was called with arguments; its name in the declaration when nothing calls it."""
@@ -152,8 +179,7 @@ class _Placing:
             again.declaration.name, (second or [again])[0].spans.get("", name_span(again.declaration))
         )
 
-    def _with_parts(self, name: str, value: Any, span: Span) -> Any:
-        override = self._override(name)
+    def _with_parts(self, name: str, override: Overrides | None, value: Any, span: Span) -> Any:
         if override is None or not override.parts:
             return value
         if not isinstance(value, Component):
@@ -171,25 +197,17 @@ class _Placing:
         )
 
     def _dim(self, member: tree.DimDecl) -> Axis:
-        found, value, span = self._overridden(member.name)
-        if not found:
-            value, span = self.static.evaluate(member.value), member.value.span
+        value, span = self._overridden(member.name, lambda: (self.static.evaluate(member.value), member.value.span))
         size = numbers.size(value)
         if size is None:
-            raise WeftError(errors.parameter_mismatch(member.name, "a size", describe(value), span or member.span))
-        return Axis(member.name, positive(self.elaborator, f"`{member.name}`", size, span or member.span))
+            raise WeftError(errors.parameter_mismatch(member.name, "a size", describe(value), span))
+        return Axis(member.name, positive(self.elaborator, f"`{member.name}`", size, span))
 
     def _bind(self, member: tree.Bind) -> Any:
-        found, value, span = self._overridden(member.name)
-        if found:
-            if isinstance(value, PlacedLayers):
-                return value
-        else:
-            value, span = self._bound(member.value, member.name, self.static), member.value.span
-        assert span is not None
-        if not isinstance(value, PlacedLayers):
-            value = self._with_parts(member.name, value, span)
-        return self._place(value, member.name)
+        def declared() -> tuple[Any, Span]:
+            return self._bound(member.value, member.name, self.static), member.value.span
+
+        return self._place(self._overridden(member.name, declared)[0], member.name)
 
     def _bound(self, expression: tree.Expression, name: str, evaluator: Evaluator) -> Any:
         if isinstance(expression, tree.If):
@@ -250,13 +268,19 @@ class _Placing:
             )
             label = body.declaration.name
         path: Path = (*self.path, name, LAYER)
-        leaves = _leaves(parts)
-        used = e.index is not None and (mentions(e.index, *(e.members or ())) or mentions(e.index, *leaves))
+        leaves = [leaf.expression for leaf in parts.leaves()]
+        counted = any(mentions(n, leaf.expression) for leaf in parts.leaves() for _, n in leaf.layers)
+        named = e.index is not None and (mentions(e.index, *(e.members or ())) or mentions(e.index, *leaves))
+        used = named or counted
         bodies: dict[Any, int] = {}
         kept: list[Placed] = []
         schedule = []
         for i in range(count if used else 1):
-            layer = instantiate(self.elaborator, body, path, label, (e.index, i) if used and e.index else None)
+            overrides = body.overrides.at_layer(i)
+            layer = instantiate(
+                self.elaborator, replace(body, overrides=overrides), path, label,
+                (e.index, i) if named and e.index else None,
+            )
             if layer.key not in bodies:
                 bodies[layer.key] = len(kept)
                 kept.append(layer)
@@ -297,9 +321,9 @@ class _Placing:
             if isinstance(value, Weight) or (isinstance(value, MethodValue) and value.owner is self.placed):
                 continue
             if self.index is not None and name == self.index[0]:
-                methods = [m for m in self.declaration.members if isinstance(m, tree.Method)]
-                if not mentions(name, *methods):
-                    continue
+                entries.append(self._index_in_methods(*self.index))
+                continue
+            self._weigh(value)
             entries.append((name, canonical(value, self.placed)))
         around = ()
         if self.component.enclosing is not None:
@@ -309,6 +333,20 @@ class _Placing:
         place = self.declaration.span.start if self.component.enclosing is not None else 0
         return self.component.unit.prefix, self.declaration.name, place, tuple(entries), around, stack
 
+    def _index_in_methods(self, name: str, place: int) -> Any:
+        """What of the number of a layer decides its code: nothing, entries of lists, or the number itself."""
+        methods = [m for m in self.declaration.members if isinstance(m, tree.Method)]
+        used = lists.only_indexed(name, methods)
+        if used is None:
+            return name, place
+        found = [lists.entries(self.scope.find(n, self.declaration.span)[1]) for n in used]
+        return tuple(canonical(e[place], self.placed) if e is not None and place < len(e) else None for e in found)
+
+    def _weigh(self, value: Any) -> None:
+        """Long lists are work: they are compared for each layer."""
+        if isinstance(value, tuple):
+            self.elaborator.burn(self.declaration.span, len(value))
+
     def _around(self, name: str) -> Any:
         here = self.component.enclosing
         while here is not None:
@@ -317,6 +355,7 @@ class _Placing:
                 if isinstance(entry, Weight) or (isinstance(entry, Lazy) and entry.state == "running"):
                     return None
                 value = entry.force(self.declaration.span) if isinstance(entry, Lazy) else entry
+                self._weigh(value)
                 return name, canonical(value, self.placed)
             here = here.parent
         return None
@@ -327,13 +366,6 @@ def _names(member: tree.Parameter | tree.Member) -> tuple[str, ...]:
     if isinstance(member, tree.WeightDecl):
         return member.names
     return () if isinstance(member, tree.Require | tree.StreamDecl) else (member.name,)
-
-
-def _leaves(overrides: Overrides) -> list[tree.Expression]:
-    found = [overrides.leaf.expression] if overrides.leaf else []
-    for part in overrides.parts.values():
-        found += _leaves(part)
-    return found
 
 
 def _path(name: str, override: Overrides) -> str:
@@ -354,7 +386,7 @@ def positive(elaborator: Elaborator, what: str, size: Size, span: Span) -> Size:
     return size
 
 
-KINDS = ("dim", "dims", "int", "real", "bool", "string", "Init")
+KINDS = ("dim", "dims", "int", "real", "bool", "string", *lists.KINDS, "Init")
 """The kinds of static parameters; every other kind is an interface."""
 
 
@@ -374,6 +406,8 @@ def typed(
             if isinstance(wanted, bool) != isinstance(static, bool) or static is None:
                 raise refuse("true or false" if isinstance(wanted, bool) else "a number")
             return static
+        if isinstance(parameter.default, tree.Tuple) and lists.entries(value) is None:
+            raise refuse("a list")
         return value
     if kind == "dim":
         if isinstance(value, Axis):
@@ -391,23 +425,50 @@ def typed(
                     raise WeftError(errors.nameless_axis(span.text, span))
                 raise refuse("an axis, or several in parentheses")
         return Pack(tuple(axes))
-    if kind in ("int", "real", "bool"):
-        static = numbers.number(value)
-        if elaborator.symbolic and isinstance(static, Size):
-            return static
-        good = isinstance(static, bool) if kind == "bool" else isinstance(static, int if kind == "int" else int | float)
-        if not good or (kind != "bool" and isinstance(static, bool)):
-            raise refuse({"int": "a whole number", "real": "a number", "bool": "true or false"}[kind])
-        return float(static) if kind == "real" and isinstance(static, int) else static
-    if kind == "string":
-        if not isinstance(value, str):
-            raise refuse("a text")
-        return value
+    if kind in _SCALARS:
+        return _scalar(elaborator, kind, value, refuse)
+    if kind in lists.KINDS:
+        entries = lists.entries(value)
+        one, many = _SCALARS[lists.KINDS[kind]]
+        if entries is None:
+            raise refuse(f"a list of {many}: `(a, b)`, or `(a,)` for one entry")
+        elaborator.burn(span, len(entries))
+        for place, entry in enumerate(entries):
+            if not _fits(elaborator, lists.KINDS[kind], entry):
+                raise WeftError(errors.parameter_mismatch(f"{name}[{place}]", one, describe(entry), span))
+        return tuple(_scalar(elaborator, lists.KINDS[kind], e, refuse) for e in entries)
     if kind == "Init":
         if not isinstance(value, Init):
             raise refuse("an initialiser, such as `normal(std = 0.02)`")
         return value
     return _interface(elaborator, unit, parameter, kind, value, span)
+
+
+_SCALARS = {
+    "int": ("a whole number", "whole numbers"), "real": ("a number", "numbers"),
+    "bool": ("true or false", "bools"), "string": ("a text", "texts"),
+}  # fmt: skip
+
+
+def _fits(elaborator: Elaborator, kind: str, value: Any) -> bool:
+    if kind == "string":
+        return isinstance(value, str)
+    static = numbers.number(value)
+    if elaborator.symbolic and isinstance(static, Size):
+        return True
+    if kind == "bool" or isinstance(static, bool):
+        return kind == "bool" and isinstance(static, bool)
+    return isinstance(static, int if kind == "int" else int | float)
+
+
+def _scalar(elaborator: Elaborator, kind: str, value: Any, refuse: Callable[[str], WeftError]) -> Any:
+    """A number, bool or text as a parameter of this kind holds it."""
+    if not _fits(elaborator, kind, value):
+        raise refuse(_SCALARS[kind][0])
+    if kind == "string":
+        return value
+    static = numbers.number(value)
+    return float(static) if kind == "real" and isinstance(static, int) else static
 
 
 def _interface(elaborator: Elaborator, unit: Any, parameter: tree.Parameter, kind: str, value: Any, span: Span) -> Any:

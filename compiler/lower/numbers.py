@@ -54,9 +54,6 @@ def binary(op: str, left: Any, right: Any) -> Any:
             raise NotStatic("two bools")
         return (left and right) if op == "and" else (left or right)
     a, b = number(left), number(right)
-    if op in ("==", "!="):
-        same = (a == b) if a is not None and b is not None else left == right
-        return same if op == "==" else not same
     if a is None or b is None or isinstance(a, bool) or isinstance(b, bool):
         raise NotStatic("two numbers")
     if op in COMPARE and not isinstance(a, Size) and not isinstance(b, Size):
@@ -121,7 +118,8 @@ def _sizes(op: str, a: Any, b: Any) -> Any:
 
 
 STATIC_FUNCTIONS: Mapping[str, Callable[[float], float]] = {
-    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "floor": math.floor, "sin": math.sin, "cos": math.cos,
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "floor": math.floor, "ceil": math.ceil,
+    "round": round, "int": int, "sin": math.sin, "cos": math.cos,
     "tanh": math.tanh, "abs": abs, "erf": math.erf, "rsqrt": lambda x: 1 / math.sqrt(x),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
 }

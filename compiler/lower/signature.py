@@ -39,8 +39,11 @@ def axis_names(type: tree.TensorTypeExpression) -> list[str]:
 
 
 def introduced_names(body: tree.Body) -> frozenset[str]:
-    """The names a body may give to new axes: the right sides of `T -> S`."""
-    targets = [n.target for n in walk(body) if isinstance(n, tree.AxisMap)]
+    """The names a body may give to new axes: the right sides of `T -> S`, and the axes of tables."""
+    targets: list[tree.Tree] = [n.target for n in walk(body) if isinstance(n, tree.AxisMap)]
+    for node in walk(body):
+        if isinstance(node, tree.Call) and isinstance(node.function, tree.Name) and node.function.id == "table":
+            targets += [a.value for a in node.arguments if isinstance(a.value, tree.Name)]
     return frozenset(n.id for n in walk(*targets) if isinstance(n, tree.Name))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...lang import tree
@@ -26,31 +26,64 @@ class Pack:
 
 @dataclass(frozen=True)
 class Deferred:
-    """An expression to be evaluated where it takes effect (`with`: late binding), with the names of its own file."""
+    """An expression to be evaluated where it takes effect (`with`: late binding), with the names of its own file.
+
+    `layers` are the names that its path gives to numbers of layers, each after the count of names that follow it:
+    `blocks.{i}.attn.q` has `(2, "i")`. When a layer is made they go to `bound`, with the layer's number.
+    """
 
     expression: tree.Expression
     unit: Unit
+    layers: tuple[tuple[int, str], ...] = ()
+    bound: tuple[tuple[str, int], ...] = ()
+
+    def at_layer(self, number: int, depth: int) -> Deferred:
+        """The same inside of layer `number` of the repeat that stands `depth` names before the end of the path."""
+        here = tuple((name, number) for after, name in self.layers if after == depth)
+        left = tuple(layer for layer in self.layers if layer[0] != depth)
+        return replace(self, layers=left, bound=(*self.bound, *here)) if here else self
 
 
 @dataclass
 class Overrides:
-    """What a `with` sets below one place: a value for the place itself, and values for its parts."""
+    """What a `with` sets below one place: a value for the place itself, and values for its parts.
+
+    `before` is what was set there earlier: the value may ask for it as `original`.
+    """
 
     leaf: Deferred | None = None
     span: Span | None = None
     parts: dict[str, Overrides] = field(default_factory=dict)
-    used: bool = False
+    before: Overrides | None = None
 
     def merged(self, other: Overrides) -> Overrides:
         """These overrides with `other` on top."""
-        parts = {n: p.merged(Overrides()) for n, p in self.parts.items()} if other.leaf is None else {}
+        replaced = other.leaf is not None
+        parts = {} if replaced else {n: p.merged(Overrides()) for n, p in self.parts.items()}
         for name, part in other.parts.items():
             parts[name] = parts[name].merged(part) if name in parts else part.merged(Overrides())
-        return Overrides(other.leaf or self.leaf, other.span or self.span, parts)
+        before = self.before
+        if replaced:
+            before = self if other.before is None else self.merged(other.before)
+        return Overrides(other.leaf or self.leaf, other.span or self.span, parts, before)
+
+    def at_layer(self, number: int, depth: int = 0) -> Overrides:
+        """The same inside of layer `number`; `depth` names lead here from the repeat."""
+        leaf = self.leaf.at_layer(number, depth) if self.leaf else None
+        parts = {n: p.at_layer(number, depth + 1) for n, p in self.parts.items()}
+        return Overrides(leaf, self.span, parts, self.before.at_layer(number, depth) if self.before else None)
+
+    def leaves(self) -> Iterator[Deferred]:
+        """All values that are set here and below, those that were replaced too (they may be asked for)."""
+        if self.leaf is not None:
+            yield self.leaf
+        for part in (*self.parts.values(), *((self.before,) if self.before else ())):
+            yield from part.leaves()
 
     def key(self) -> Any:
-        leaf = (self.leaf.expression, self.leaf.unit.prefix) if self.leaf else None
-        return leaf, tuple((n, p.key()) for n, p in self.parts.items())
+        leaf = (self.leaf.expression, self.leaf.unit.prefix, self.leaf.bound) if self.leaf else None
+        before = self.before.key() if self.before else None
+        return leaf, tuple((n, p.key()) for n, p in self.parts.items()), before
 
 
 @dataclass(frozen=True)
@@ -195,6 +228,8 @@ def describe(value: Any) -> str:
         return "an initialiser"
     if isinstance(value, Builtin):
         return f"the function `{value.name}`"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value):
         return f"{len(value)} values"
+    if isinstance(value, tuple):
+        return "a list of 1 entry" if len(value) == 1 else f"a list of {len(value)} entries"
     return f"a {type(value).__name__}"

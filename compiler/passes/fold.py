@@ -1,4 +1,4 @@
-"""Fold: scalar constants are computed, and operations that change nothing give way to their operand.
+"""Fold: constants and tables of numbers are computed, and operations that change nothing give way to their operand.
 
 Before:
 
@@ -52,7 +52,7 @@ Number = bool | int | float
 
 @dataclass(frozen=True)
 class Fold:
-    """Compute scalar constants and drop identities, inside every function."""
+    """Compute constants and drop identities, inside every function."""
 
     name: str = "fold"
 
@@ -84,23 +84,28 @@ def constant_value(graph: Graph, value: Value) -> Number | None:
 
 
 def _computed(graph: Graph, node: Node) -> Value | None:
-    """An elementwise operation on scalar constants as one constant; what is not finite stays as it is written."""
+    """An elementwise operation on scalar constants as one constant, on a table and constants as one table; what is not
+    finite stays as it is written."""
     if node.op not in ELEMENTWISE_NAMES and node.op != "cast":
         return None
     operands = [graph[v] for v in node.operands]
-    if node.types[0].axes or any(o.op != "const" for o in operands):
-        return None
-    if node.op in ("floordiv", "mod") and operands[1]["value"] == 0:
+    type = node.types[0]
+    if len(type.axes) > 1 or any(not (o.op == "table" or (o.op == "const" and not o.types[0].axes)) for o in operands):
         return None
     types = tuple(o.types[0] for o in operands)
     frame = Frame({})
-    arrays = tuple(OPS["const"].run((), (), o.types[0], dict(o.attributes), frame) for o in operands)
-    with np.errstate(all="ignore"):
-        result = OPS[node.op].run(arrays, types, node.types[0], dict(node.attributes), frame)
-    if not np.isfinite(result):
+    arrays = tuple(OPS[o.op].run((), (), o.types[0], dict(o.attributes), frame) for o in operands)
+    if node.op in ("floordiv", "mod") and not np.all(arrays[1]):
         return None
-    number = {"real": float, "int": int, "bool": bool}[node.types[0].dtype](result)
-    return constant(graph, number, Origin(maker="fold", parents=(node.origin,)))
+    with np.errstate(all="ignore"):
+        result = OPS[node.op].run(arrays, types, type, dict(node.attributes), frame)
+    if not np.all(np.isfinite(result)):
+        return None
+    kind = {"real": float, "int": int, "bool": bool}[type.dtype]
+    origin = Origin(maker="fold", parents=(node.origin,))
+    if not type.axes:
+        return constant(graph, kind(result), origin)
+    return build(graph, "table", origin=origin, axis=type.axes[0], values=tuple(map(kind, result)))
 
 
 def _simpler(graph: Graph, node: Node) -> Value | None:
@@ -159,11 +164,11 @@ def _expand(graph: Graph, node: Node) -> Value | None:
     return build(graph, "expand", inner.operands[0], origin=node.origin, axes=node["axes"])
 
 
-def _softmax(graph: Graph, node: Node) -> Value | None:
+def _unmasked(graph: Graph, node: Node) -> Value | None:
     """A mask that is true everywhere masks nothing."""
     if len(node.operands) < 2 or constant_value(graph, node.operands[1]) is not True:
         return None
-    return build(graph, "softmax", node.operands[0], origin=node.origin, over=node["over"])
+    return build(graph, node.op, node.operands[0], origin=node.origin, **dict(node.attributes))
 
 
 def _dropout(graph: Graph, node: Node) -> Value | None:
@@ -188,10 +193,12 @@ IDENTITIES: Mapping[str, Callable[[Graph, Node], Value | None]] = {
     "cast": _operand,
     "rename": lambda graph, node: node.operands[0] if graph.type(node.operands[0]) == node.types[0] else None,
     "expand": _expand,
-    "softmax": _softmax,
+    "softmax": _unmasked,
+    "argmax": _unmasked,
+    "top": _unmasked,
     "dropout": _dropout,
     "sum": _nothing_reduced,
     "mean": _nothing_reduced,
-    "max": _nothing_reduced,
+    "max": lambda graph, node: _nothing_reduced(graph, node) if len(node.operands) == 1 else _unmasked(graph, node),
     "min": _nothing_reduced,
 }

@@ -95,10 +95,14 @@ class Body:
         """Whether an axis counts the tokens that are remembered, these included."""
         return axis.size == self.derivation.history or str(axis.size) in self.derivation.widths
 
+    def is_source(self, axis: Axis) -> bool:
+        """Whether rows differ along an axis that is not the stream: another sequence that comes in (`sources.py`)."""
+        return str(axis.size) in self.derivation.sources
+
     def streamed(self, type: TensorType, names: Iterable[str]) -> tuple[Axis, ...]:
-        """The axes among `names` that count tokens."""
+        """The axes among `names` along which the form matters: those of tokens, of history, of other sequences."""
         axes = (type.axis(n) for n in names if type.has(n))
-        return tuple(a for a in axes if self.is_token(a) or self.is_history(a))
+        return tuple(a for a in axes if self.is_token(a) or self.is_history(a) or self.is_source(a))
 
     def batch(self) -> Axis:
         """The batch axis under its name in this function."""

@@ -1,4 +1,9 @@
-"""R8: what depends on no streamed value (an encoder, the keys of cross-attention) is computed once and kept."""
+"""R8: what depends on no streamed value (an encoder, the keys of cross-attention) is computed once and kept.
+
+    before   decoder(x, memory) = x + mix(q(x), k(memory), v(memory))
+    after    encode(memory):    keys, values = k(memory), v(memory)
+             decoder(x) = x + mix(q(x), keys, values)
+"""
 
 from __future__ import annotations
 
@@ -9,118 +14,216 @@ from ...lang.axes import TensorType
 from ...lang.sizes import Size
 from ..ir.graph import Graph, Node, Value
 from ..ir.module import Function, Module, State
+from ..ir.needs import callees
 from ..ir.ops import build
 from ..ir.order import reachable
+from ..ir.sources import source_ambients
 from .body import fresh
 
-# What a value depends on: parameters alone, inputs that are not streamed, or the stream.
+# What a value depends on: parameters (and where padding is) alone, inputs that are not streamed, or the stream.
 FIXED, CONSTANT, STREAMED = 0, 1, 2
+ENCODE = "encode"
+
+Levels = tuple[int, ...]
 
 
-def has_constants(module: Module) -> bool:
-    """Whether the entry has an input that is not streamed."""
-    return CONSTANT in _entry_levels(module)
+def split_constants(module: Module, bases: dict[str, str], symbols: Sequence[str]) -> Module:
+    """A step in two parts: its encoder computes the states of kind constant, its entry reads them.
+
+    The inputs that are not streamed go to the encoder alone. `symbols` are the sizes that count tokens. `bases` names
+    what functions were called before their form was derived; it learns the new ones.
+    """
+    split = _Split(module, bases, frozenset(symbols))
+    levels = split.entry_levels()
+    if CONSTANT not in levels:
+        return module
+    encoder = split.encoder(module.entry, levels)
+    entry = split.step(module.entry, levels)
+    result = replace(module, functions=split.functions, entry=entry, encoder=encoder)
+    return replace(result, functions={name: split.functions[name] for name in reachable(result)})
 
 
-def computing_constants(module: Module) -> Module:
-    """The full form, in which every constant is also the new value of a state."""
-    return _Split(module, keep=False).module() if has_constants(module) else module
+def encoding(module: Module) -> Module | None:
+    """The encoder of a step module as a module of its own, whose states are what it computes; None without one.
 
-
-def reading_constants(module: Module) -> Module:
-    """The full form, in which constants are read from states; inputs that only they need are gone."""
-    return _Split(module, keep=True).module() if has_constants(module) else module
-
-
-def _entry_levels(module: Module) -> tuple[int, ...]:
-    return tuple(STREAMED if _streamed(module, type) else CONSTANT for _, type in module.main.inputs)
-
-
-def _streamed(module: Module, type: TensorType) -> bool:
-    assert module.stream is not None
-    symbols = [Size.symbol(s) for s in module.stream]
-    return any(a.size in symbols for a in type.axes)
+    It is a program in full form. In forms of rows its ambient values are those of the sequences it takes.
+    """
+    if not module.encoder:
+        return None
+    form = "full+rows" if "rows" in module.form else "full"
+    alone = replace(module, entry=module.encoder, encoder="", form=form, stream=None, sequence="")
+    return replace(alone, functions={name: module.functions[name] for name in reachable(alone)})
 
 
 class _Split:
-    """The functions of a module, each once for what its inputs depend on. `keep`: constants are read, not computed."""
+    """The functions of a derived step, for what their inputs depend on: as they are, as encoders, and as steps."""
 
-    def __init__(self, old: Module, keep: bool) -> None:
-        self.old, self.keep = old, keep
+    def __init__(self, old: Module, bases: dict[str, str], symbols: frozenset[str]) -> None:
+        self.old, self.bases, self.symbols = old, bases, symbols
+        self.own = frozenset(source_ambients(old))
         self.functions: dict[str, Function] = {}
-        self.done: dict[tuple[str, tuple[int, ...]], str] = {}
+        self._done: dict[tuple[str, str, Levels], str] = {}
 
-    def module(self) -> Module:
-        entry = self.split(self.old.entry, _entry_levels(self.old))
-        result = replace(self.old, functions=self.functions, entry=entry)
-        return replace(result, functions={name: self.functions[name] for name in reachable(result)})
+    # -------------------------------------------------------------- functions
 
-    def split(self, name: str, levels: tuple[int, ...]) -> str:
-        """The name of the function for inputs that depend on these."""
-        if (name, levels) not in self.done:
-            made = self._make(self.old.functions[name], levels)
-            made = replace(made, name=fresh(name, self.functions))
-            self.functions[made.name] = made
-            self.done[name, levels] = made.name
-        return self.done[name, levels]
+    def entry_levels(self) -> Levels:
+        return tuple(STREAMED if self._streamed(type) else CONSTANT for _, type in self.old.main.inputs)
 
-    def _make(self, old: Function, inputs: tuple[int, ...]) -> Function:
+    def whole(self, name: str) -> str:
+        """A function that is taken as it is, and all that it runs."""
+        if name not in self.functions:
+            self.functions[name] = function = self.old.functions[name]
+            for node in function.graph.nodes():
+                for callee in callees(node):
+                    self.whole(callee)
+            for state in function.states:
+                if isinstance(state.initial, str):
+                    self.whole(state.initial)
+        return name
+
+    def step(self, name: str, inputs: Levels) -> str:
+        """The function without what is constant: that is read from states."""
+        key = ("step", name, inputs)
+        if key not in self._done:
+            self._done[key] = self._register(self._step(self.old.functions[name], inputs), name, "")
+        return self._done[key]
+
+    def encoder(self, name: str, inputs: Levels) -> str:
+        """What of the function is constant, as states."""
+        key = (ENCODE, name, inputs)
+        if key not in self._done:
+            self._done[key] = self._register(self._encoder(self.old.functions[name], inputs), name, ENCODE)
+        return self._done[key]
+
+    def _keeps(self, name: str) -> bool:
+        """Whether an encoder has anything to keep, itself or in what it runs."""
+        function = self.functions[name]
+        return bool(function.states) or any(callees(n) and not n.types for n in function.graph.nodes())
+
+    def _register(self, made: Function, old: str, method: str) -> str:
+        base = self.bases.get(old, old)
+        base = f"{base.rpartition('.')[0] or base}.{method}" if method else base
+        name = fresh(base, (*self.functions, *self.old.functions))
+        self.bases[name] = base
+        self.functions[name] = replace(made, name=name)
+        return name
+
+    # -------------------------------------------------------------- one function
+
+    def _step(self, old: Function, inputs: Levels) -> Function:
+        level = self._levels(old, inputs)
+        graph, new = Graph(), dict[Value, Value]()
+        kept = dict(self._kept(old, level))
+        states: list[State] = []
+        for node in old.graph.nodes():
+            for value in node.values:
+                if value in kept:
+                    new[value] = build(graph, "state", name=kept[value], type=old.graph.type(value), origin=node.origin)
+                    states.append(State(kept[value], "constant", old.graph.type(value), new[value]))
+            if all(level[v] != CONSTANT for v in node.values):
+                new.update(zip(node.values, self._again(graph, node, new, level), strict=True))
+        graph.outputs = tuple(new[v] for v in old.graph.outputs)
+        states += [replace(s, update=new[s.update]) for s in old.states]
+        left = tuple(pair for pair, at in zip(old.inputs, inputs, strict=True) if at != CONSTANT)
+        return _swept(replace(old, graph=graph, inputs=left, states=tuple(states)))
+
+    def _again(self, graph: Graph, node: Node, new: dict[Value, Value], level: dict[Value, int]) -> tuple[Value, ...]:
+        """A node of the step; a function that sees constants, too, is passed only what it still needs."""
+        attributes, passed = dict(node.attributes), node.operands
+        levels = _inner_levels(node, level)
+        if _descends(node, levels):
+            if node.op == "repeat":
+                attributes["bodies"] = tuple(self.step(name, levels) for name in node["bodies"])
+            else:
+                attributes["callee"] = self.step(node["callee"], levels)
+            passed = tuple(v for v, at in zip(passed, levels, strict=True) if at != CONSTANT)
+        else:
+            for callee in callees(node):
+                self.whole(callee)
+        return graph.add(node.op, tuple(new[v] for v in passed), node.types, node.origin, **attributes)
+
+    def _encoder(self, old: Function, inputs: Levels) -> Function:
         level = self._levels(old, inputs)
         graph, new, states = Graph(), dict[Value, Value](), list[State]()
-        mixed = STREAMED in inputs
+        kept = self._kept(old, level)
         for node in old.graph.nodes():
-            wanted = [v for v in node.values if level[v] == CONSTANT and mixed and _is_frontier(old, v, level)]
-            computed = not self.keep or not mixed or any(level[v] != CONSTANT for v in node.values)
-            if computed:
-                new.update(zip(node.values, self._copy(graph, node, new, level), strict=True))
-            for value in wanted:
-                name = fresh(node.origin.name or node.get("name") or "constant", {s.name: s for s in states})
-                type = old.graph.type(value)
-                if self.keep:
-                    new[value] = build(graph, "state", name=name, type=type, origin=node.origin)
-                states.append(State(name, "constant", type, new[value]))
-        graph.outputs = tuple(new[v] for v in old.graph.outputs)
-        gone = CONSTANT if self.keep and mixed else None
-        kept = tuple(pair for pair, at in zip(old.inputs, inputs, strict=True) if at != gone)
-        return replace(old, graph=graph, inputs=kept, states=tuple(states))
+            levels = _inner_levels(node, level)
+            if node.values and level[node.values[0]] != STREAMED:
+                for callee in callees(node):
+                    self.whole(callee)
+                operands = tuple(new[v] for v in node.operands)
+                found = graph.add(node.op, operands, node.types, node.origin, **dict(node.attributes))
+                new.update(zip(node.values, found, strict=True))
+            elif _descends(node, levels):
+                self._descend(graph, node, levels, new)
+        for value, name in kept:
+            states.append(State(name, "constant", old.graph.type(value), new[value]))
+        left = tuple(pair for pair, at in zip(old.inputs, inputs, strict=True) if at != STREAMED)
+        made = replace(old, graph=graph, inputs=left, outputs=(), states=tuple(states), method=ENCODE, definition="")
+        return _swept(made)
 
-    def _levels(self, old: Function, inputs: Sequence[int]) -> dict[Value, int]:
+    def _descend(self, graph: Graph, node: Node, levels: Levels, new: dict[Value, Value]) -> None:
+        """A call for what its callee keeps, which gives no results."""
+        attributes = dict(node.attributes)
+        bodies = [self.encoder(name, levels) for name in callees(node)]
+        if not any(self._keeps(name) for name in bodies):
+            return
+        operands = tuple(new[v] for v, at in zip(node.operands, levels, strict=True) if at != STREAMED)
+        if node.op == "repeat":
+            bodies = [self.encoder(name, levels) for name in node["bodies"]]
+            attributes |= {"bodies": tuple(bodies), "carried": 0, "sums": 0}
+        else:
+            attributes["callee"] = bodies[0]
+        graph.add(node.op, operands, (), node.origin, **attributes)
+
+    # -------------------------------------------------------------- levels
+
+    def _levels(self, old: Function, inputs: Levels) -> dict[Value, int]:
         level: dict[Value, int] = {}
+        names = [name for name, _ in old.inputs]
         for node in old.graph.nodes():
             at = max((level[v] for v in node.operands), default=FIXED)
             if node.op == "input":
-                at = inputs[[name for name, _ in old.inputs].index(node["name"])]
-            if any(_streamed(self.old, type) for type in node.types):
+                at = inputs[names.index(node["name"])]
+            if node.op == "state" or (node.op == "ambient" and node["name"] not in self.own):
+                at = STREAMED
+            if any(self._streamed(type) for type in node.types) or self._runs_streamed(node):
                 at = STREAMED
             level.update(dict.fromkeys(node.values, at))
         return level
 
-    def _copy(self, graph: Graph, node: Node, new: dict[Value, Value], level: dict[Value, int]) -> tuple[Value, ...]:
-        """The node; of a function that sees both, only what it still needs is passed."""
-        attributes, levels = dict(node.attributes), tuple(level[v] for v in node.operands)
-        passed = list(node.operands)
-        if _descends(node, levels):
-            if node.op == "repeat":
-                levels = tuple(STREAMED if i < node["carried"] else at for i, at in enumerate(levels))
-                attributes["bodies"] = tuple(self.split(name, levels) for name in node["bodies"])
-            else:
-                attributes["callee"] = self.split(node["callee"], levels)
-            if self.keep:
-                passed = [v for v, at in zip(node.operands, levels, strict=True) if at != CONSTANT]
-        elif node.op == "call":
-            attributes["callee"] = self._whole(node["callee"])
-        elif node.op == "repeat":
-            attributes["bodies"] = tuple(self._whole(name) for name in node["bodies"])
-        elif node.op == "scan":
-            attributes["body"] = self._whole(node["body"])
-        return graph.add(node.op, tuple(new[v] for v in passed), node.types, node.origin, **attributes)
+    def _streamed(self, type: TensorType) -> bool:
+        return any(s in self.symbols for a in type.axes for s in a.size.symbols)
 
-    def _whole(self, name: str) -> str:
-        """A function that is taken as it is, its callees too."""
-        return self.split(name, (FIXED,) * len(self.old.functions[name].inputs))
+    def _runs_streamed(self, node: Node) -> bool:
+        """Whether a function that a node runs knows of tokens without being told (it asks where they stand)."""
+        for callee in callees(node):
+            for inner in self.old.functions[callee].graph.nodes():
+                told = inner.op == "ambient" and inner["name"] not in self.own
+                if told or inner.op == "state" or self._runs_streamed(inner):
+                    return True
+        return False
+
+    def _kept(self, old: Function, level: dict[Value, int]) -> tuple[tuple[Value, str], ...]:
+        """The constants that something streamed needs here, and the names of their states."""
+        found: dict[Value, str] = {}
+        for node in old.graph.nodes():
+            for value in node.values:
+                if level[value] == CONSTANT and _is_frontier(old, value, level):
+                    wanted = node.origin.name or node.get("name") or "constant"
+                    found[value] = fresh(wanted, (*found.values(), *(s.name for s in old.states)))
+        return tuple(found.items())
 
 
-def _descends(node: Node, levels: tuple[int, ...]) -> bool:
+def _inner_levels(node: Node, level: dict[Value, int]) -> Levels:
+    """The levels of a callee's inputs; what goes from layer to layer is streamed where anything is."""
+    levels = tuple(level[v] for v in node.operands)
+    if node.op == "repeat" and STREAMED in levels:
+        return tuple(STREAMED if i < node["carried"] else at for i, at in enumerate(levels))
+    return levels
+
+
+def _descends(node: Node, levels: Levels) -> bool:
     """Whether constants are kept inside the callee: in blocks, so that every layer keeps its own; not in fns."""
     if CONSTANT not in levels or STREAMED not in levels:
         return False
@@ -129,14 +232,29 @@ def _descends(node: Node, levels: tuple[int, ...]) -> bool:
 
 def _is_frontier(old: Function, value: Value, level: dict[Value, int]) -> bool:
     """Whether something streamed needs a constant here."""
-    if value in old.graph.outputs:
+    if value in old.graph.outputs or any(s.update == value for s in old.states):
         return True
     for user, position in old.graph.users(value):
         node = old.graph[user]
-        levels = tuple(level[v] for v in node.operands)
-        if STREAMED not in [level[v] for v in node.values]:
+        if not node.values or level[node.values[0]] != STREAMED:
             continue
-        carried = node.op == "repeat" and position < node["carried"]
-        if carried or not _descends(node, levels):
+        levels = _inner_levels(node, level)
+        if not _descends(node, levels) or levels[position] == STREAMED:
             return True
     return False
+
+
+def _swept(function: Function) -> Function:
+    """The function without what nothing needs; what only the other part needs is no input."""
+    graph, outputs = function.graph, function.graph.outputs
+    graph.outputs = (*outputs, *(s.update for s in function.states))
+    graph.sweep()
+    graph.outputs = outputs
+    return function
+
+
+def token_symbols(module: Module, rings: Sequence[str]) -> tuple[str, ...]:
+    """The size symbols of a step that count tokens: new ones, remembered ones, and those of rings."""
+    assert module.stream is not None
+    past = [str(Size.symbol("P")), *(f"P{r.removeprefix(module.stream[1])}" for r in rings)]
+    return (*module.stream, *rings, *past)

@@ -13,6 +13,7 @@ from ..ir.graph import Graph, Node, Origin, Value
 from ..ir.module import Function, Module
 from ..ir.ops import OPS, build
 from ..ir.primitive import Streaming
+from ..ir.sources import sources
 from . import calls, delay, history, positions, recurrence
 from .body import Body, fresh
 from .facts import Fact
@@ -33,6 +34,8 @@ def _source(body: Body, node: Node) -> tuple[Value, ...]:
         name = node.types[0].axes[0].name
         advice = (f"write `position({name})`",)
         raise WeftError(errors.no_streaming_rule(span_of(node), "index", name, advice, context(body)))
+    if node.op == "size" and body.streamed(TensorType((node["axis"],)), (node["axis"].name,)):
+        raise WeftError(errors.depends_on_length(span_of(node), "size", node["axis"].name, context(body)))
     return (body.copy(node),)
 
 
@@ -51,7 +54,7 @@ RULES: Mapping[Streaming, Rule] = {
     Streaming.SOURCE: _source,
     Streaming.POSITION: positions.position,
     Streaming.RENAME: history.rename,
-    Streaming.DELAY: delay.shift,
+    Streaming.DELAY: delay.delay,
     Streaming.REDUCES: history.look,
     Streaming.REJECT: _reject,
 }
@@ -65,6 +68,7 @@ class Derivation:
 
     `widths`: the size symbols of histories kept in rings, with their windows. `rings`: which functions keep their
     history in a ring of which window; `found` gathers those that could. `bases`: what functions were called before.
+    `sources`: in forms of rows, the other sequences that come in.
     """
 
     def __init__(self, module: Module, form: Form, rings: Mapping[Key, int]) -> None:
@@ -74,6 +78,7 @@ class Derivation:
         self.history_symbol = self.stream[1]
         self.token = Size.symbol(self.token_symbol)
         self.history = Size.symbol(self.history_symbol)
+        self.sources = sources(module) if form.rows else {}
         self.widths: dict[str, int] = {}
         self.found: dict[Key, int] = {}
         self.functions: dict[str, Function] = {}

@@ -13,7 +13,7 @@ from ..ir.order import reachable
 from ..lower.model import deep_recursion
 from ..passes.inference import drop_penalties
 from .body import fresh
-from .constants import computing_constants, reading_constants
+from .constants import split_constants, token_symbols
 from .derivation import Derivation, Key
 from .facts import NOTHING
 from .forms import Form
@@ -25,18 +25,11 @@ def step(module: Module, rows: bool = False) -> Module:
     Without `rows` every row has the same number of past tokens (ambient `past`), and a history that is only looked at
     through a window is kept in a ring. With `rows` they may differ: padding may stand before or after a row's
     tokens, which stand together in each step (ambients `positions`, `valid`, `history_positions`, `history_valid`).
-    What does not depend on the stream is read from states of kind constant, which `prefill` computes. Penalties and
-    dropout are dropped. Raises WeftError (E05xx) for a program that sees the future.
+    What does not depend on the stream is read from states of kind constant, which the module's `encoder` computes once
+    from the inputs that are not streamed (`encoding` makes a module of it). Penalties and dropout are dropped. Raises
+    WeftError (E05xx) for a program that sees the future.
     """
-    return _derive(reading_constants(_streaming(module)), Form(step=True, rows=rows))
-
-
-def prefill(module: Module, rows: bool = False) -> Module:
-    """The step that comes first: it takes all inputs, and computes what later steps read as constants (rule R8).
-
-    A model whose only inputs are streamed needs none: its first step is like every other.
-    """
-    return _derive(computing_constants(_streaming(module)), Form(step=True, rows=rows))
+    return _derive(_streaming(module), Form(step=True, rows=rows))
 
 
 def _streaming(module: Module) -> Module:
@@ -62,6 +55,8 @@ def _derive(module: Module, form: Form) -> Module:
     first = _run(module, form, {})
     derivation, entry = _run(module, form, first[0].found) if first[0].found else first
     result = replace(module, functions=derivation.functions, entry=entry, form=str(form))
+    if form.step:
+        result = split_constants(result, derivation.bases, token_symbols(module, tuple(derivation.widths)))
     return _named_alike(result, derivation.bases)
 
 
@@ -78,7 +73,8 @@ def _named_alike(module: Module, bases: Mapping[str, str]) -> Module:
     for name in reachable(module):
         names[name] = fresh(bases[name], names.values())
     functions = {names[name]: _renamed(module.functions[name], names) for name in names}
-    return replace(module, functions=functions, entry=names[module.entry])
+    entries = {"entry": names[module.entry], "encoder": names.get(module.encoder, "")}
+    return replace(module, functions=functions, **entries)
 
 
 def _renamed(function: Function, names: Mapping[str, str]) -> Function:

@@ -212,6 +212,8 @@ ELEMENTWISE_FACTS: Mapping[str, Callable[..., Fact]] = {
     "tanh": _first,
     "erf": _first,
     "floor": _first,
+    "ceil": _first,
+    "round": _first,
     "lt": lambda a, b: _compare(a, b, True),
     "le": lambda a, b: _compare(a, b, False),
     "gt": lambda a, b: _compare(b, a, True),
@@ -251,6 +253,8 @@ def _result_fact(op: str, facts: tuple[Fact, ...], over: tuple[str, ...]) -> Fac
         return Fact(nonzero=facts[0].nonzero)
     if op == "softmax" and len(facts) == 2:
         return Fact(nonzero=facts[1].true)
+    if op == "top" and len(facts) == 2:
+        return Fact(true=facts[1].true)
     if op in ("concat", "stack"):
         nonzero = facts[0].nonzero
         for other in facts[1:]:

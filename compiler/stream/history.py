@@ -8,9 +8,10 @@ from ...lang.diagnostics import WeftError
 from ...lang.sizes import Size
 from ..ir.graph import Node, Value
 from ..ir.module import State
+from ..ir.reduction import MASKED
 from .body import Body
-from .facts import Implied
-from .positions import allowed
+from .encoded import look_at_source, restricted, where_counted
+from .positions import history_position, tokens_of
 from .refusals import context, made_at, span_of
 
 
@@ -18,7 +19,7 @@ def rename(body: Body, node: Node) -> tuple[Value, ...]:
     """R3: renaming the stream to its history appends to what is remembered."""
     (operand,) = (body.new[v] for v in node.operands)
     axis, to = body.type(operand).axis(node["axis"]), body.retyped(node["to"])
-    if not body.streamed(TensorType((axis,)), (axis.name,)):
+    if not body.streamed(TensorType((axis,)), (axis.name,)) or body.is_source(axis):
         return (body.copy(node),)
     step = body.derivation.form.step
     if not (body.is_history(to) or (body.is_token(axis) and not step)):
@@ -66,20 +67,35 @@ def look(body: Body, node: Node) -> tuple[Value, ...]:
         return (body.copy(node),)
     if body.is_spare(node):
         return (_masked_reduction(body, node, operands[0], over),)
+    if any(body.is_source(a) for a in looked):
+        return (look_at_source(body, node, operands, type, looked),)
     future = [a for a in looked if body.is_token(a) and not _is_encoded_history(body, type, a)]
     if future:
         refuse = errors.sees_the_future if body.derivation.form.step else errors.mixes_rows
         raise WeftError(refuse(span_of(node), node.op, future[0].name, context(body)))
     history = looked[0]
     if node.op == "mean" and len(looked) == 1:
-        raise WeftError(errors.depends_on_length(span_of(node), history.name, context(body)))
-    if node.op not in ("softmax", "dot", "sum") or len(looked) > 1:
+        raise WeftError(errors.depends_on_length(span_of(node), node.op, history.name, context(body)))
+    if node.op not in (*MASKED, "dot", "sum") or len(looked) > 1:
         raise WeftError(errors.no_streaming_rule(span_of(node), node.op, history.name, (), context(body)))
     tokens = tuple(a for a in type.axes if body.is_token(a) and a.name != history.name)
     if body.derivation.form.rows and tokens:
-        operands = _restricted(body, node, operands, tokens[0], history)
+        operands = restricted(body, node, operands, tokens[0], history)
     _check_mask(body, node, operands, tokens, history)
+    if node.op == "argmax":
+        return (_place(body, node, operands, history),)
     return (body.copy(node, *operands),)
+
+
+def _place(body: Body, node: Node, operands: tuple[Value, ...], history: Axis) -> Value:
+    """Where the largest entry stands: a slot of what is remembered is no position where rows or rings begin late."""
+    slot = body.copy(node, *operands)
+    here = history_position(body, history, node.origin)
+    place = body.add("take", here, slot, axis=history.name, origin=node.origin)
+    ones = body.add("cast", operands[1], dtype="int", origin=node.origin)
+    ones = body.ordered(ones, (*(a for a in body.type(ones).axes if a.name != history.name), history), node.origin)
+    some = body.add("gt", body.add("sum", ones, over=(history.name,)), body.constant(0), origin=node.origin)
+    return body.ordered(body.add("where", some, place, body.constant(0), origin=node.origin), body.type(slot).axes)
 
 
 def _over(node: Node) -> tuple[str, ...]:
@@ -94,50 +110,25 @@ def _is_encoded_history(body: Body, type: TensorType, axis: Axis) -> bool:
     return any(body.is_token(a) and a.name != axis.name for a in type.axes)
 
 
-def _where(body: Body, node: Node, operands: tuple[Value, ...]) -> Implied:
-    """What holds at the entries that count."""
-    if node.op == "softmax":
-        return body.fact(operands[1]).true if len(operands) == 2 else Implied()
-    implied = body.fact(operands[0]).nonzero
-    return implied.both(body.fact(operands[1]).nonzero) if node.op == "dot" else implied
-
-
 def _check_mask(
     body: Body, node: Node, operands: tuple[Value, ...], tokens: tuple[Axis, ...], history: Axis
 ) -> None:
     """R7: in a step, the entries that count must imply position(S) <= position(T); notes how far back they reach."""
     if not body.derivation.form.step:
         return
-    implied = _where(body, node, operands)
+    implied = where_counted(body, node, operands)
     for token in tokens:
         ahead = implied.bound(tuple(sorted(((history.name, 1), (token.name, -1)))))
         if implied.never or (ahead is not None and ahead <= 0):
             reach = implied.bound(tuple(sorted(((history.name, -1), (token.name, 1)))))
             body.windows.append(None if reach is None else reach + 1)
             return
-    masks = operands[1:] if node.op == "softmax" else ()
+    masks = operands[1:] if node.op in MASKED else ()
     made = [made_at(body, v) for v in masks]
     names = tuple(a.name for a in tokens)
     raise WeftError(
         errors.history_not_masked(span_of(node), node.op, history.name, names, [s for s in made if s], context(body))
     )
-
-
-def _restricted(
-    body: Body, node: Node, operands: tuple[Value, ...], token: Axis, history: Axis
-) -> tuple[Value, ...]:
-    """The operands, so that entries of other documents and padding do not count."""
-    pair = (token.name, history.name)
-    implied = _where(body, node, operands)
-    if implied.never or pair in implied.allowed:
-        return operands
-    own = allowed(body, token, history, node.origin)
-    if node.op == "softmax":
-        mask = own if len(operands) == 1 else body.add("and", operands[1], own, origin=node.origin)
-        return operands[0], mask
-    at = next((i for i, v in enumerate(operands) if body.type(v).has(token.name) and body.type(v).has(history.name)), 0)
-    kept = body.add("where", own, operands[at], body.zero(body.type(operands[at]).dtype), origin=node.origin)
-    return (*operands[:at], kept, *operands[at + 1 :])
 
 
 # ------------------------------------------------------------------ across rows
@@ -157,13 +148,11 @@ def _masked_reduction(body: Body, node: Node, operand: Value, over: tuple[str, .
     if node.op not in ("sum", "mean"):
         raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), context(body)))
     type = body.type(operand)
-    tokens = [a for a in type.axes if a.name in over and body.is_token(a)]
+    tokens = [a for a in type.axes if a.name in over and (body.is_token(a) or body.is_source(a))]
     if len(tokens) != 1:
         raise WeftError(errors.no_streaming_rule(span_of(node), node.op, over[0], (), context(body)))
     batch = body.batch()
-    segments = body.add(
-        "ambient", name="segments", type=TensorType((batch, tokens[0]), "int"), origin=node.origin
-    )
+    segments = tokens_of(body, "segments", "int", tokens[0], node.origin)
     real = body.add("ne", segments, body.constant(0, node.origin), origin=node.origin)
     kept = body.add("where", real, operand, body.zero(type.dtype), origin=node.origin)
     kept = body.ordered(kept, (*(a for a in body.type(kept).axes if not type.has(a.name)), *type.axes))

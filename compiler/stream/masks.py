@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...lang.axes import Axis
+from ...lang.axes import Axis, TensorType, union
 from ...lang.sizes import Size
-from ..ir.graph import Value
+from ..ir.graph import Node, Value
 from ..ir.module import Function, Module
+from ..ir.reduction import MASKED
+from ..ir.sources import sources
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ def _uses(module: Module, function: Function, value: Value) -> list[tuple[str, s
     found: list[tuple[str, str] | None] = [None] if value in graph.outputs else []
     for user, position in graph.users(value):
         node = graph[user]
-        if node.op == "softmax" and position == 1:
-            history = node.types[0].axis(node["over"])
-            tokens = [a for a in node.types[0].axes if _counts(module, a) and a.name != history.name]
+        if node.op in MASKED and position == 1 and len(looked := _over(node)) == 1:
+            type = TensorType(union(tuple(graph.type(v) for v in node.operands)))
+            history = type.axis(looked[0])
+            tokens = [a for a in type.axes if _counts(module, a) and a.name != history.name]
             good = len(tokens) == 1 and (_counts(module, history) or _is_history(module, history))
             found.append((tokens[0].name, history.name) if good else None)
         elif node.op in ("and", "expand"):
@@ -58,8 +61,17 @@ def _uses(module: Module, function: Function, value: Value) -> list[tuple[str, s
     return found
 
 
+def _over(node: Node) -> tuple[str, ...]:
+    over = node["over"]
+    return over if isinstance(over, tuple) else (over,)
+
+
 def _counts(module: Module, axis: Axis) -> bool:
-    return axis.size == Size.symbol(module.stream[0] if module.stream else module.sequence)
+    return axis.size == Size.symbol(module.stream[0] if module.stream else module.sequence) or _is_source(module, axis)
+
+
+def _is_source(module: Module, axis: Axis) -> bool:
+    return str(axis.size) in sources(module)
 
 
 def _is_history(module: Module, axis: Axis) -> bool:

@@ -14,18 +14,18 @@ def position(body: Body, node: Node) -> tuple[Value, ...]:
     axis: Axis = body.retyped(node["axis"])
     if not body.streamed(TensorType((axis,)), (axis.name,)):
         value = body.copy(node)
-    elif body.derivation.form.rows:
-        value = tokens_of(body, "positions", "int", axis, node.origin)
-    elif body.is_token(axis):
+    elif body.is_token(axis) and not body.derivation.form.rows:
         first = ambient(body, "past", TensorType((), "int"), node.origin)
         value = body.add("add", body.add("index", axis=axis, origin=node.origin), first, origin=node.origin)
     else:
-        value = _history_position(body, axis, node.origin)
+        value = history_position(body, axis, node.origin)
     return (body.know(value, known.position(axis.name)),)
 
 
-def _history_position(body: Body, axis: Axis, origin: Origin) -> Value:
-    """0, 1, ... up to the last token; a ring begins where its window begins."""
+def history_position(body: Body, axis: Axis, origin: Origin) -> Value:
+    """0, 1, ... up to the last token; a ring begins where its window begins; where rows differ, what is given."""
+    if body.derivation.form.rows:
+        return tokens_of(body, "positions", "int", axis, origin)
     slot = body.add("index", axis=axis, origin=origin)
     width = body.derivation.widths.get(str(axis.size))
     if width is None:
@@ -40,8 +40,14 @@ def ambient(body: Body, name: str, type: TensorType, origin: Origin) -> Value:
 
 
 def tokens_of(body: Body, name: str, dtype: str, axis: Axis, origin: Origin) -> Value:
-    """An ambient value per row and token (`positions`, `segments`, `valid`) along an axis of tokens or of history."""
+    """An ambient value per row and token (`positions`, `segments`, `valid`) along an axis of tokens or of history.
+
+    Other sequences have `positions` and `segments` of their own, in every form of rows.
+    """
     batch = body.batch()
+    if body.is_source(axis):
+        own = f"{body.derivation.sources[str(axis.size)]}_{name}"
+        return ambient(body, own, TensorType((batch, axis), dtype), origin)
     if body.is_token(axis):
         return ambient(body, name, TensorType((batch, axis), dtype), origin)
     if body.derivation.form.step:
@@ -52,9 +58,14 @@ def tokens_of(body: Body, name: str, dtype: str, axis: Axis, origin: Origin) -> 
 
 
 def allowed(body: Body, token: Axis, history: Axis, origin: Origin) -> Value:
-    """Whether a token may look at another one at all: one of its own document, and not padding."""
+    """Whether a token may look at another one at all: one of its own document, and not padding.
+
+    A row of a step is one document, so there what is looked at must only be no padding.
+    """
     if body.derivation.form.step:
-        value = tokens_of(body, "valid", "bool", history, origin)
+        value = present(body, history, origin)
+        if body.is_source(history):  # nothing else may speak of the token, so this does
+            value = body.ordered(value, (body.batch(), token, history), origin)
     else:
         here = tokens_of(body, "segments", "int", token, origin)
         there = tokens_of(body, "segments", "int", history, origin)
@@ -62,3 +73,10 @@ def allowed(body: Body, token: Axis, history: Axis, origin: Origin) -> Value:
     # It speaks of the pair even where it does not depend on the token.
     body.facts[value] = Fact(true=Implied(allowed=((token.name, history.name),)), origin=origin)
     return value
+
+
+def present(body: Body, axis: Axis, origin: Origin) -> Value:
+    """Where an axis of a step holds no padding."""
+    if not body.is_source(axis):
+        return tokens_of(body, "valid", "bool", axis, origin)
+    return body.add("ne", tokens_of(body, "segments", "int", axis, origin), body.constant(0, origin), origin=origin)

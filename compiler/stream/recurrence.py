@@ -23,6 +23,7 @@ def scan(body: Body, node: Node) -> tuple[Value, ...]:
     axis: Axis = node["axis"]
     form = body.derivation.form
     streamed = bool(body.streamed(TensorType((axis,)), (axis.name,)))
+    carried = streamed and form.step and not body.is_source(axis)
     _check(body, node, axis, streamed)
     count, last = node["states"], node["states"] + node["scanned"]
     operands = [body.new[v] for v in node.operands]
@@ -30,15 +31,15 @@ def scan(body: Body, node: Node) -> tuple[Value, ...]:
     starts = [body.ordered(value, type.axes) for value, type in zip(operands[:count], states, strict=True)]
     scanned, invariant = operands[count:last], operands[last:]
     read = starts
-    if streamed and form.step:
+    if carried:
         read = [_carried(body, node, i, start) for i, start in enumerate(starts)]
     if streamed and form.rows:
         mark, how = _mark(body, node, axis)
         name = body.derivation.marked(name, count, node["scanned"], how)
         scanned = [*scanned, mark]
-        invariant = invariant if form.step else [*invariant, *starts]
+        invariant = [*invariant, *starts] if how == "restart" else invariant
     results = scan_node(body.graph, name, axis, tuple(read), tuple(scanned), tuple(invariant), outputs, node.origin)
-    if streamed and form.step:
+    if carried:
         finals = results[len(results) - count :]
         base = len(body.states) - count
         body.states[base:] = [replace(s, update=v) for s, v in zip(body.states[base:], finals, strict=True)]
@@ -48,13 +49,14 @@ def scan(body: Body, node: Node) -> tuple[Value, ...]:
 def _check(body: Body, node: Node, axis: Axis, streamed: bool) -> None:
     if not streamed:
         return
-    if not body.is_token(axis):
+    if not (body.is_token(axis) or body.is_source(axis)):
         raise WeftError(errors.no_streaming_rule(span_of(node), "scan", axis.name, (), context(body)))
-    if body.within_scan:
+    if body.within_scan and body.is_token(axis):
         raise WeftError(errors.state_in_scan(span_of(node), f"scan {axis.name}", context(body)))
     finals = node.values[len(node.types) - node["states"] :]
     if any(body.old.graph.users(v) or v in body.old.graph.outputs for v in finals):
-        refuse = errors.sees_the_future if body.derivation.form.step else errors.mixes_rows
+        step = body.derivation.form.step and body.is_token(axis)
+        refuse = errors.sees_the_future if step else errors.mixes_rows
         raise WeftError(refuse(span_of(node), "the final state of `scan`", axis.name, context(body)))
 
 
@@ -136,7 +138,7 @@ def _number(graph: Graph, value: Value) -> float | None:
 
 def _mark(body: Body, node: Node, axis: Axis) -> tuple[Value, str]:
     """A bool per token: whether it is there (a step), or whether a document begins with it."""
-    if body.derivation.form.step:
+    if body.derivation.form.step and not body.is_source(axis):
         return tokens_of(body, "valid", "bool", axis, node.origin), "hold"
     segments = tokens_of(body, "segments", "int", axis, node.origin)
     earlier = body.add("shift", segments, axis=axis.name, by=1, origin=node.origin)

@@ -142,6 +142,146 @@ block Mix(D: dim) {
     y + time(x + y)
   }
 }""",
+    "reductions of what was": """
+block Mix(D: dim) {
+  forward(x: [.., T, D]) -> [.., T, D] {
+    past = rename(x, T -> S)
+    seen = causal(position(T), position(S))
+    near = window(position(T), position(S), width = 3)
+    high = max(past, S where near) + min(past * x, S where position(S) < position(T))
+    rest = sum(past, S where seen and position(S) % 2 == 0) * 0.1
+    old  = sigmoid(logsumexp(past, S where position(S) < position(T) - 1))
+    high - mean(past, S where near) + rest + old
+  }
+}""",
+    "the best of what was": """
+block Mix(D: dim) {
+  q = Linear(D, D)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    past   = rename(x, T -> S)
+    scores = dot(q(x), past, D)
+    seen   = window(position(T), position(S), width = 5)
+    picked = best(scores, 2, S where seen)
+    place  = argmax(scores, S where seen and position(S) < position(T))
+    dot(softmax(scores, S where picked), past, S) + sin(0.7 * place) * x
+  }
+}""",
+    "a convolution of what is near": """
+block Mix(D: dim) {
+  dim W = 4
+  param weight: [D, W] = normal(std = 1.0)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    once = sum(delays(x, T, W) * weight, W)
+    once + dot(delays(tanh(once), T, W), weight, W)
+  }
+}""",
+    "a delta rule with gates": """
+block Mix(D: dim) {
+  dim H = 2
+  dim K = 3
+  dim U = 4
+  q = Linear(D, (H, K))
+  k = Linear(D, (H, K))
+  v = Linear(D, (H, U))
+  gate = Linear(D, H)
+  beta = Linear(D, H)
+  o = Linear((H, U), D)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    query = q(x) * rsqrt(sum(q(x) ^ 2, K) + 1e-6)
+    key   = k(x) * rsqrt(sum(k(x) ^ 2, K) + 1e-6)
+    value = v(x)
+    keep  = exp(-exp(gate(x)))
+    rate  = sigmoid(beta(x))
+    y = scan T from s: [.., H, K, U] = 0 {
+      faded = s * keep
+      now   = faded + key * (rate * (value - dot(faded, key, K)))
+      next s = now
+      yield dot(now, query, K)
+    }
+    o(y)
+  }
+}""",
+    "a matrix memory with a stabiliser": """
+block Mix(D: dim) {
+  dim H = 2
+  dim K = 3
+  dim U = 4
+  q = Linear(D, (H, K))
+  k = Linear(D, (H, K))
+  v = Linear(D, (H, U))
+  in_gate  = Linear(D, H)
+  out_gate = Linear(D, H)
+  o = Linear((H, U), D)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    query, key, value = parts(x)
+    open   = in_gate(x)
+    fading = -softplus(-out_gate(x))
+    y = scan T from c: [.., H, K, U] = 0, n: [.., H, K] = 0, m: [.., H] = 0 {
+      top  = maximum(fading + m, open)
+      keep = exp(fading + m - top)
+      into = exp(open - top)
+      memory = keep * c + into * (key * value)
+      norm   = keep * n + into * key
+      next c = memory
+      next n = norm
+      next m = top
+      yield dot(memory, query, K) / maximum(abs(dot(norm, query, K)), exp(-top))
+    }
+    o(y)
+  }
+  parts(x: [.., D]) -> ([.., H, K], [.., H, K], [.., H, U]) { (q(x), k(x) / sqrt(K), v(x)) }
+}
+fn softplus(x: [..]) -> [..] { maximum(x, 0) + log(1 + exp(-abs(x))) }""",
+    "a selective state with a convolution": """
+block Mix(D: dim) {
+  dim N = 3
+  dim W = 3
+  param weight: [D, W] = normal(std = 0.5)
+  param decay: [D, N] = uniform(low = -1.0, high = 1.0)
+  param skip: [D] = ones
+  step = Linear(D, D)
+  into = Linear(D, N)
+  out  = Linear(D, N)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    u = silu(sum(delays(x, T, W) * weight, W))
+    delta = sigmoid(step(u))
+    b = into(u)
+    c = out(u)
+    y = scan T from s: [.., D, N] = 0 {
+      now = exp(-delta * exp(decay)) * s + delta * u * b
+      next s = now
+      yield dot(now, c, N)
+    }
+    y + skip * u
+  }
+}""",
+    "states of several kinds": """
+block Mix(D: dim) {
+  param begin: [D] = normal(std = 1.0)
+  forward(x: [.., T, D]) -> [.., T, D] {
+    y, count = scan T from s: [.., D] = begin, n: int[..] = 0, last: [..] = 1 {
+      strong = sum(x * s, D) > 0
+      chosen = choose(strong, tanh(s + x), 0.5 * s)
+      next s = chosen
+      next n = choose(strong, n + 1, n)
+      next last = mean(chosen, D)
+      yield (chosen + last, n)
+    }
+    y + sin(0.3 * count)
+  }
+}""",
+    "capped scores of normed heads": """
+block Mix(D: dim) {
+  dim K = D / 4
+  attn = Attention(D, 4, 2, pos = RoPE(K, 100.0), cap = 1.5, q_norm = RMSNorm(K, offset = 1.0), k_norm = RMSNorm(K))
+  forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
+}""",
+    "a sink for each head": """
+fn before(q: int[T], k: int[S]) -> bool[T, S] { k < q and q - k < 4 }
+block Mix(D: dim) {
+  attn = Attention(D, 4, 2, mask = before, sinks = true)
+  forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
+}""",
     "a history that a block returns": """
 block Keep(D: dim) {
   forward(x: [.., T, D]) -> [.., S, D] { rename(x, T -> S) }

@@ -8,7 +8,7 @@ import pytest
 from modules import B, Body, T, axis, real
 from streams import compiled, mixing
 from weft.compiler.ir.module import Instance, Module
-from weft.compiler.stream import prefill, rows, step
+from weft.compiler.stream import rows, step
 from weft.lang.diagnostics import Diagnostic, WeftError
 
 
@@ -53,13 +53,27 @@ FUTURE = {
         mix(KEYS, "y = choose(position(S) <= position(T), dot(x, keys, D), 0.5)", "dot(y, keys, S)"),
     ),
     "a sum of all that was": ("E0502", "sum(keys, S)", mix(KEYS, "x * sum(keys, S)")),
-    "the largest score": ("E0503", "max(dot(x, keys, D), S)", mix(KEYS, "x * max(dot(x, keys, D), S)")),
+    "the largest score": ("E0502", "max(dot(x, keys, D), S)", mix(KEYS, "x * max(dot(x, keys, D), S)")),
     "the number of a slot": ("E0503", "index(T)", mix("x * index(T)")),
     "a shift of the history": ("E0503", "shift(keys, S, by = 1)", mix(KEYS, "x * sum(shift(keys, S, by = 1), S)")),
     "a mean over what was": (
         "E0504", "mean(y, S)",
         mix(KEYS, "y = choose(position(S) <= position(T), dot(x, keys, D), 0)", "x * mean(y, S)"),
     ),
+    "the smallest score of all": (
+        "E0502", "min(dot(x, keys, D), S where true)", mix(KEYS, "x * min(dot(x, keys, D), S where true)"),
+    ),
+    "a mean under a mask that looks ahead": (
+        "E0502", "mean(keys, S where position(T) <= position(S))",
+        mix(KEYS, "x * mean(keys, S where position(T) <= position(S))"),
+    ),
+    "the best of the future": (
+        "E0502", "best(dot(x, keys, D), 2, S where position(S) < 9)",
+        mix(KEYS, "x * sum(real(best(dot(x, keys, D), 2, S where position(S) < 9)), S)"),
+    ),
+    "the next token": ("E0501", "shift(x, T, by = -1)", mix("x + shift(x, T, by = -1)")),
+    "the number of tokens": ("E0504", "size(T)", mix("x / size(T)")),
+    "a running sum along the stream": ("E0503", "cumsum(x, T)", mix("cumsum(x, T)")),
     "a delay inside a scan": (
         "E0506", "shift(x, T, by = 1)",
         mix("scan D from s: [.., T] = 0 {", "  next s = s + shift(x, T, by = 1)", "  yield s", "}"),
@@ -109,7 +123,6 @@ def test_a_mask_that_implies_the_past_is_proved(mask: str) -> None:
 def test_a_model_without_a_stream_has_no_step() -> None:
     text = "use models.bert: Bert\nmodel Demo = Bert with {\n  D = 16\n  H = 4\n  layers = 1\n}\n"
     assert refused(lambda: step(compiled(text))).code == "E0509"
-    assert refused(lambda: prefill(compiled(text))).code == "E0509"
 
 
 ROWS = {

@@ -14,7 +14,7 @@ from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.lower.model import compile_model
 from weft.compiler.passes.inference import drop_penalties
-from weft.compiler.stream import prefill, rows, step
+from weft.compiler.stream import rows, step
 from weft.lang.program import load_source
 from weft.lang.source import Source
 
@@ -189,15 +189,15 @@ model Both(V: dim = 19, D: dim = 8) {
 """
 
 
-def test_the_first_step_computes_what_depends_on_no_token_and_later_steps_read_it() -> None:
+def test_encode_computes_what_depends_on_no_token_and_steps_read_it() -> None:
     module = compile_model(load_source(Source("Both.llm", CROSS)), "Both")
     weights, source = random_weights(module, 0), np.random.default_rng(1).integers(0, 11, (2, 4))
     with float64():
-        first, later = (network(form, weights, torch.float64) for form in (prefill(module), step(module)))
-        states = first.initial_states(2)
-        begin, states = first(tensor(source), tensor(TOKENS[:, :2]), torch.tensor(0), states)
-        assert {name for name in states if name.startswith("look.")} == {"look.keys", "look.values"}
-        rest, states = later(tensor(TOKENS[:, 2:]), torch.tensor(2), states)
+        model = network(step(module), weights, torch.float64)
+        constants = model.encode(tensor(source))
+        assert set(constants) == {"look.keys", "look.values"}
+        begin, states = model(tensor(TOKENS[:, :2]), torch.tensor(0), model.initial_states(2) | constants)
+        rest, states = model(tensor(TOKENS[:, 2:]), torch.tensor(2), states)
     found = torch.cat((begin, rest), dim=1).detach().numpy()
     expected = run(module, weights, {"source": source, "tokens": TOKENS}).values[0]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)

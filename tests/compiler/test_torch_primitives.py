@@ -111,6 +111,40 @@ def test_the_largest_of_equal_numbers_is_the_first() -> None:
     assert_agrees(of(lambda b, x: (b.top(x, over="E", count=4), b.argmax(x, over=("E",))), x=real(E, B)), {"x": tied.T})
 
 
+MASKED = {"max": {"over": ("S",)}, "argmax": {"over": ("S",)}, "top": {"over": "S", "count": 2}}
+
+
+@pytest.mark.parametrize("op", MASKED)
+@pytest.mark.parametrize("kind", [real, integer])
+@pytest.mark.parametrize(
+    ("x", "mask"), [((B, H, T, S), (T, S)), ((S, B), (T, S)), ((B, S), (S, B)), ((B, S), (T,)), ((T, S), (B, S, T))]
+)
+def test_what_a_mask_takes_away_counts_as_absent(op: str, kind: Callable, x: tuple, mask: tuple) -> None:
+    assert_agrees(of(lambda b, x, m: b(op, x, m, **MASKED[op]), x=kind(*x), m=boolean(*mask)))
+
+
+def test_of_no_entries_the_largest_is_zero_and_none_is_the_best() -> None:
+    def build(b: Body, x: Value, m: Value) -> tuple[Value, ...]:
+        return b.max(x, m, over=("S",)), b.argmax(x, m, over=("S",)), b.top(x, m, over="S", count=3)
+
+    mask = np.zeros((5, 5), bool)
+    mask[1, 3] = True
+    x = np.random.default_rng(1).normal(size=(2, 5)) - 9
+    result = assert_agrees(of(build, x=real(B, S), m=boolean(T, S)), {"x": x, "m": mask})
+    top, place, best = result.values
+    assert (np.delete(top, 1, axis=1) == 0).all() and (top[:, 1] == x[:, 3]).all()
+    assert (place[:, 1] == 3).all() and (best.sum(1) == [0, 1, 0, 0, 0]).all()
+
+
+def test_the_largest_over_several_axes_under_a_mask() -> None:
+    assert_agrees(of(lambda b, x, m: b.max(x, m, over=("S", "B")), x=real(B, T, S), m=boolean(T, S)))
+    assert_agrees(of(lambda b, x, m: b.max(x, m, over=("T", "S")), x=real(T, S), m=boolean(T, S)))
+
+
+def test_the_best_of_fewer_than_are_wanted_are_all_of_them() -> None:
+    assert_agrees(of(lambda b, x, m: b.top(x, m, over="S", count=7), x=real(B, S), m=boolean(T, S)))
+
+
 @pytest.mark.parametrize(
     ("table", "ids"),
     [
@@ -162,6 +196,37 @@ def test_shift_is_zero_before_the_first(by: int) -> None:
     for kind in (real, integer, boolean):
         assert_agrees(of(lambda b, x: b.shift(x, axis="T", by=by), x=kind(B, T, D)))
     assert_agrees(of(lambda b, x: b.shift(x, axis="T", by=by), x=real(D, T)))
+
+
+@pytest.mark.parametrize("by", [1, 3, 7])
+def test_a_shift_that_looks_ahead_is_zero_after_the_last(by: int) -> None:
+    for kind in (real, integer, boolean):
+        assert_agrees(of(lambda b, x: b.shift(x, axis="T", by=-by), x=kind(B, T, D)))
+    assert_agrees(of(lambda b, x: b.shift(x, axis="T", by=-by), x=real(D, T)))
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 7])
+def test_delays_are_shifts_side_by_side(width: int) -> None:
+    to = axis("W", width)
+    for kind in (real, integer, boolean):
+        assert_agrees(of(lambda b, x: b.delays(x, axis="T", to=to), x=kind(B, T, D)))
+    assert_agrees(of(lambda b, x: b.delays(x, axis="T", to=to), x=real(D, T)))
+
+    def both(b: Body, x: Value) -> Value:
+        shifts = [b.shift(x, axis="T", by=n) if n else x for n in reversed(range(width))]
+        return b.sub(b.delays(x, axis="T", to=to), b.stack(*shifts, axis=to))
+
+    assert (assert_agrees(of(both, x=real(B, T, D))).values[0] == 0).all()
+
+
+def test_delays_after_what_is_remembered() -> None:
+    module = of(lambda b, x, s: b.delays(x, s, axis="T", to=axis("W", 3)), x=real(B, T, D), s=real(D, axis("T", 2), B))
+    assert_agrees(module)
+
+
+def test_the_size_of_an_axis_is_a_number() -> None:
+    assert_agrees(of(lambda b, x: b.div(x, b("size", axis=T)), x=real(B, T, D)))
+    assert_agrees(of(lambda b, x: b.log(b("size", axis=B)), x=real(B, T)))
 
 
 def test_time() -> None:

@@ -39,6 +39,11 @@ def test_space_is_put_where_it_belongs() -> None:
     )
 
 
+def test_lists_and_their_entries() -> None:
+    same('model M(a: strings = ("x", "y"), b: ints = (8,), c: reals = ()) { p = a[i + 1].f(b)[0] }\n')
+    assert formatted("fn f( x ){(a+b) [ i ]*( - c)[0]^2}") == "fn f(x) { (a + b)[i] * (-c)[0] ^ 2 }\n"
+
+
 def test_equal_signs_of_neighbouring_names_stand_below_each_other() -> None:
     same(
         """\

@@ -64,6 +64,8 @@ def bracketed(node: object) -> str:
             return f"({bracketed(value)} : {bracketed(weight)})"
         case tree.Attribute(value=value, name=name):
             return f"{bracketed(value)}.{name}"
+        case tree.Index(value=value, position=position):
+            return f"{bracketed(value)}@{bracketed(position)}"
         case tree.Tuple(items=parts):
             return f"<{', '.join(bracketed(p) for p in parts)}>"
         case tree.With(base=base):
@@ -123,6 +125,8 @@ def test_the_file_parses(path: Path) -> None:
         ("f(a = 1, T -> S, K -> (2, J), S where m)", "f[a=1, (T -> S), (K -> <2, J>), (S where m)]"),
         ('mix(text("a") = 0.7)', "mix[(text[String] : 0.7)]"),
         ("f(x, ..)", "f[x, Rest]"),
+        ("kinds[i].a(b)[2] ^ 2", "(kinds@i.a[b]@2 ^ 2)"),
+        ("(1, 2)[i + 1]\n  |> f", "(<1, 2>@(i + 1) |> f)"),
         ("()", "<>"),
         ("(a,)", "<a>"),
         ("(a)", "a"),
@@ -349,7 +353,7 @@ def test_absurd_texts_are_refused_at_once(text: str, code: str) -> None:
 
 
 def test_the_deepest_texts_that_are_taken_need_no_deep_recursion() -> None:
-    for text in ("(" * 98 + "1" + ")" * 98, "f(" * 50 + "1" + ")" * 50, "1" + " + 1" * 110, "a" + ".b" * 110):
+    for text in ("(" * 98 + "1" + ")" * 98, "f(" * 50 + "1" + ")" * 50, "1" + " + 1" * 110, "a" + ".b" * 110, "a" + "[0]" * 110):
         first = item(f"fn f() {{ {text} }}")
         assert first == item(f"fn f() {{ {text} }}")
 

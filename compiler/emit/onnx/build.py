@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from ....lang import errors
-from ....lang.diagnostics import WeftError
 from ...ir.module import Module, Path, join
 from ...passes.inference import drop_penalties
+from ...stream.constants import encoding
 from .activation import Place
 from .composites import PORTABLE
 from .interface import Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, state_ports
@@ -47,33 +46,86 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """The model that runs first and computes the states of kind constant."""
+
+    model: ModelProto
+    inputs: tuple[Port, ...]
+    states: Mapping[Path, Port]
+
+
+@dataclass(frozen=True)
 class Built:
-    """The model, the slots of its data file in order, and its interface."""
+    """The model, the slots of its data file in order, and its interface; `encoder` reads the same data file.
+
+    For every state there is the port it comes in by, and the one it leaves by: a constant does not leave.
+    """
 
     module: Module
     model: ModelProto
     slots: tuple[Slot, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    states: Mapping[Path, tuple[StoredState, Port, Port]]
+    states: Mapping[Path, tuple[StoredState, Port, Port | None]]
+    encoder: Encoder | None = None
 
 
 def build(module: Module) -> Built:
     """The ONNX model of a module of any form, with standard operators only (opset 23).
 
-    Raises WeftError (E0930) for what has no ONNX form.
+    A module with an encoder becomes two models. Raises WeftError (E0930) for what has no ONNX form.
     """
     module = drop_penalties(module)
     stored = plan(module)
-    _refuse_constants(module, stored)
+    parts = [_written(module, stored)]
+    alone = encoding(module)
+    if alone is not None:
+        parts.append(_written(alone, stored))
+    used = {path: wire for part in parts for path, wire in part.weights.items()}
+    slots = tuple(_slots(stored, used))
+    first, *others = parts
+    kept = {path: (stored.states[path], read, first.written.get(path)) for path, read in first.read.items()}
+    encoder = None
+    if others:
+        encoder = Encoder(others[0].model(slots), tuple(others[0].inputs), others[0].written)
+    return Built(module, first.model(slots), slots, tuple(first.inputs), tuple(first.outputs), kept, encoder)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One model before its weights have places. `read` and `written`: the ports of states."""
+
+    name: str
+    graph: GraphProto
+    functions: Sequence[FunctionProto]
+    weights: Mapping[Path, Wire]
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+    read: Mapping[Path, Port]
+    written: Mapping[Path, Port]
+
+    def model(self, slots: Sequence[Slot]) -> ModelProto:
+        mine = {join(path) for path in self.weights}
+        self.graph.initializer.extend(_initializer(slot) for slot in slots if slot.path in mine)
+        model = helper.make_model(self.graph, opset_imports=opset_imports(), functions=list(self.functions))
+        model.ir_version, model.producer_name = IR_VERSION, "weft"
+        return model
+
+
+def _written(module: Module, stored: Plan) -> _Part:
+    """The graph of a module's entry."""
     main = MainScope()
     entry, ambient, states = entry_ports(module), ambient_ports(module), state_ports(module, stored)
+    constant = {path for path in states if stored.states[path].state.kind == "constant"}
+    is_step = "step" in module.form
+    read = {path: port for path, (port, _) in states.items() if is_step}
+    written = {path: port for path, (_, port) in states.items() if (path in constant) != is_step}
     tokens = [main.input(p.name) for p in entry]
     extra = {p.name: main.input(p.name) for p in ambient}
-    main.states = {path: main.input(read.name) for path, (read, _) in states.items()}
-    sizes, mask = Sizes(main), extra.get("attention_mask")
-    bind_sizes(module, sizes, tokens, mask, stored, main)
-    ambients = Ambients(module, sizes, mask, extra.get("position_ids"))
+    main.states = {path: main.input(port.name) for path, port in read.items()}
+    sizes = Sizes(main)
+    bind_sizes(module, sizes, tokens, extra, stored, main)
+    ambients = Ambients(module, sizes, extra)
     translator = Translator(module, stored, main, sizes, ambients, PORTABLE)
     writer = Writer(main, sizes)
     arguments = [
@@ -85,28 +137,18 @@ def build(module: Module) -> Built:
 
     outputs = _value_ports(module, values)
     wires = {p.name: own(writer, t) for p, t in zip(outputs, values, strict=True)}
-    for path, (_, written) in states.items():
-        wires[written.name] = main.updates[path]
+    for path, port in written.items():
+        wires[port.name] = main.updates[path]
     nodes = _finished(main, wires)
-    outputs += [written for _, written in states.values()]
-    inputs = [*entry, *ambient, *(read for read, _ in states.values())]
+    outputs += written.values()
+    inputs = [*entry, *ambient, *read.values()]
     used = {name for node in nodes for name in reads(node)}
-    slots = tuple(_slots(stored, {path: w for path, w in main.parameters.items() if w.name in used}))
     graph = helper.make_graph(
-        nodes, module.name, [p.proto() for p in inputs], [p.proto() for p in outputs], [_initializer(s) for s in slots],
+        nodes, module.name, [p.proto() for p in inputs], [p.proto() for p in outputs],
         value_info=_values(main, nodes, outputs),
     )
-    model = helper.make_model(graph, opset_imports=opset_imports(), functions=translator.functions)
-    model.ir_version, model.producer_name = IR_VERSION, "weft"
-    entries = {path: (stored.states[path], *ports) for path, ports in states.items()}
-    return Built(module, model, slots, tuple(inputs), tuple(outputs), entries)
-
-
-def _refuse_constants(module: Module, stored: Plan) -> None:
-    for entry in stored.states.values():
-        if entry.state.kind == "constant":
-            what = f"`{entry.state.name}`, which is computed once before the first step,"
-            raise WeftError(errors.no_onnx_form(what, module.name, module.main.origin.first_span()))
+    weights = {path: wire for path, wire in main.parameters.items() if wire.name in used}
+    return _Part(module.name, graph, translator.functions, weights, inputs, outputs, read, written)
 
 
 def _value_ports(module: Module, values: Sequence[Tensor]) -> list[Port]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from .manifest import MODEL_FILE
+from .manifest import DECODER_FILE, MODEL_FILE
 from .scope import DOMAIN
 
 
@@ -18,7 +18,9 @@ def describe_onnx(model: ModelProto | str | os.PathLike[str]) -> str:
     """The summary of a model, of a model file, or of an export folder. Weights are not read."""
     if not isinstance(model, ModelProto):
         path = Path(model)
-        model = onnx.load(path / MODEL_FILE if path.is_dir() else path, load_external_data=False)
+        if path.is_dir():
+            path = next((path / name for name in (MODEL_FILE, DECODER_FILE) if (path / name).is_file()), path / MODEL_FILE)
+        model = onnx.load(path, load_external_data=False)
     graph = model.graph
     weights = sum(_length(t) for t in graph.initializer)
     opset = next((o.version for o in model.opset_import if not o.domain), 0)

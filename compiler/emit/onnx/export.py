@@ -19,7 +19,7 @@ from ....lang.diagnostics import WeftError
 from ...ir.module import Module
 from ..reference import initial_states
 from .build import DATA_FILE, Built, Slot, build
-from .manifest import MANIFEST, MODEL_FILE, STATES_FILE, TOKENIZER_FILE, manifest
+from .manifest import ENCODER_FILE, MANIFEST, STATES_FILE, TOKENIZER_FILE, manifest, model_file
 
 Array = NDArray[Any]
 # Parameter path -> an array, or what reads one when it is needed; or a safetensors file.
@@ -36,7 +36,9 @@ def to_onnx(
 ) -> Path:
     """Write a module as an ONNX model with standard operators only; returns the folder.
 
-    `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). `weights` maps parameter
+    `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). An encoder with a decoder
+    becomes two models that share their weights: `encoder_model.onnx` gives the keys and values of the source for every
+    layer, `decoder_model.onnx` reads them in every step. `weights` maps parameter
     paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The
     folder appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest
     (`context` is the number of tokens that the model was made for). The same module and weights give the same bytes.
@@ -52,7 +54,10 @@ def to_onnx(
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        files = {MODEL_FILE: _write(made / MODEL_FILE, built.model.SerializeToString(deterministic=True))}
+        models = {model_file(built): built.model}
+        if built.encoder is not None:
+            models[ENCODER_FILE] = built.encoder.model
+        files = {name: _write(made / name, m.SerializeToString(deterministic=True)) for name, m in models.items()}
         files[DATA_FILE] = _write_data(made / DATA_FILE, built, read)
         if starts := _computed_starts(built, read):
             from safetensors.numpy import save

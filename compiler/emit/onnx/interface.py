@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import ValueInfoProto, helper
 from ....lang.axes import TensorType
 from ....lang.sizes import Size
 from ...ir.module import Module, Path, join
+from ...ir.sources import sources
 from .layout import ONNX_TYPE, Group, Groups, Tensor, Writer
 from .plan import Plan, StoredState, named
 from .scope import END, MainScope, Wire, ints
@@ -31,7 +32,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Names:
-    """What the symbols of a module are called in the model: `batch`, `sequence` (new tokens), `past` and `total`."""
+    """What the symbols of a module are called in the model: `batch`, `sequence` (new tokens), `past` and `total`.
+
+    The sequence of an encoder is `encoder_sequence`.
+    """
 
     module: Module
 
@@ -47,6 +51,8 @@ class Names:
             token, history = module.stream
             names |= {token: "sequence", history: "total" if "step" in module.form else "sequence"}
         names |= {module.batch: "batch", module.sequence: "sequence"}
+        for i, (symbol, name) in enumerate(sources(module).items()):
+            names[symbol] = f"{name}_sequence" if i else "encoder_sequence"
         return {old: new for old, new in names.items() if old}
 
     def shape(self, type: TensorType, groups: Groups) -> tuple[int | str, ...]:
@@ -68,7 +74,7 @@ def entry_ports(module: Module) -> list[Port]:
     ports: list[Port] = []
     for name, type in module.main.inputs:
         shape = tuple(names.size(a.size) for a in type.axes)
-        tokens = type.dtype == "int" and shape == ("batch", "sequence")
+        tokens = type.dtype == "int" and shape in (("batch", "sequence"), ("batch", "encoder_sequence"))
         first = not any(p.name == "input_ids" for p in ports)
         ports.append(Port("input_ids" if tokens and first else name, type.dtype, shape))
     return ports
@@ -76,16 +82,35 @@ def entry_ports(module: Module) -> list[Port]:
 
 def ambient_ports(module: Module) -> list[Port]:
     """`attention_mask` (1 for tokens, 0 for padding) and `position_ids`, as the form needs them."""
+    others = [mask for mask, _ in source_masks(module).values()] if "rows" in module.form else []
     if "step" in module.form:
         mask = Port("attention_mask", "int", ("batch", "total"))
-        return [mask, Port("position_ids", "int", ("batch", "sequence"))] if "rows" in module.form else [mask]
-    return [Port("attention_mask", "int", ("batch", "sequence"))] if "rows" in module.form else []
+        rows = [Port("position_ids", "int", ("batch", "sequence"))] if "rows" in module.form else []
+        return [mask, *rows, *others]
+    own = [Port("attention_mask", "int", ("batch", "sequence"))] if "rows" in module.form and module.sequence else []
+    return [*own, *others]
+
+
+def source_masks(module: Module) -> dict[str, tuple[Port, str]]:
+    """For every other sequence that comes in, by the name of its input: its mask, and the symbol of its length.
+
+    Where there are tokens as well the first is `encoder_attention_mask`; an encoder by itself has `attention_mask`.
+    """
+    names, found = Names(module), dict[str, tuple[Port, str]]()
+    for i, (symbol, name) in enumerate(sources(module).items()):
+        first = "encoder_attention_mask" if module.sequence else "attention_mask"
+        port = Port(f"{name}_attention_mask" if i else first, "int", ("batch", names.size(Size.symbol(symbol))))
+        found.setdefault(name, (port, symbol))
+    return found
 
 
 def state_names(stored: StoredState, path: Path) -> tuple[str, str]:
-    """`past_key_values.N.key` and `present.N.key` for the cached layers, `past_states.PATH` for other states."""
+    """`past_key_values.N.key` and `present.N.key` for the cached layers, `past_states.PATH` for other states.
+
+    A model with an encoder says which of the two a layer looks at: `past_key_values.N.decoder.key`, `.encoder.key`.
+    """
     if stored.layer is not None:
-        end = f"{stored.layer}.{stored.part}"
+        end = ".".join(part for part in (str(stored.layer), stored.side, stored.part) if part)
         return f"past_key_values.{end}", f"present.{end}"
     return f"past_states.{join(path)}", f"present_states.{join(path)}"
 
@@ -115,9 +140,10 @@ def _grows(stored: StoredState, dimension: int) -> bool:
 
 
 def bind_sizes(
-    module: Module, sizes: Sizes, inputs: Sequence[Wire], mask: Wire | None, plan: Plan, main: MainScope
+    module: Module, sizes: Sizes, inputs: Sequence[Wire], extra: Mapping[str, Wire], plan: Plan, main: MainScope
 ) -> None:
-    """Where each size symbol is read off: from the tokens, the mask, the states, or a sum of these."""
+    """Where each size symbol is read off: from the tokens, the masks, the states, or a sum of these."""
+    mask = extra.get("attention_mask")
     for (_, type), wire in zip(module.main.inputs, inputs, strict=True):
         for i, axis in enumerate(type.axes):
             if not axis.size.is_constant and axis.size == Size.symbol(axis.size.symbols[0]):
@@ -128,7 +154,12 @@ def bind_sizes(
         token, history = module.stream
         sizes.measure(history, mask, 1)
         sizes.define("P", Size.symbol(history) - Size.symbol(token))
+    for port, symbol in source_masks(module).values():
+        if port.name in extra:
+            sizes.measure(symbol, extra[port.name], 1)
     for path, stored in plan.states.items():
+        if path not in main.states:
+            continue
         for i, group in enumerate(named(stored.dimensions, stored.state.type)):
             size = Tensor(stored.state.type, (group,), None).size(group)
             if len(size.symbols) == 1 and size == Size.symbol(size.symbols[0]):
@@ -144,16 +175,22 @@ def bind_sizes(
 
 
 class Ambients:
-    """The ambient values of a form, worked out from `attention_mask` and `position_ids` where they are needed."""
+    """The ambient values of a form, worked out from the masks and `position_ids` where they are needed."""
 
-    def __init__(self, module: Module, sizes: Sizes, mask: Wire | None, positions: Wire | None) -> None:
-        self.module, self.sizes, self.mask, self.positions = module, sizes, mask, positions
+    def __init__(self, module: Module, sizes: Sizes, extra: Mapping[str, Wire]) -> None:
+        self.module, self.sizes = module, sizes
+        self.mask, self.positions = extra.get("attention_mask"), extra.get("position_ids")
+        self.sources = {name: extra[port.name] for name, (port, _) in source_masks(module).items() if port.name in extra}
 
     def read(self, w: Writer, name: str, type: TensorType) -> Tensor:
         """An ambient value under the axis names of one function."""
         if name == "past":
             return Tensor(type, (), self.sizes.scalar(Size.symbol("P")))
         groups: tuple[Group, ...] = tuple((n,) for n in type.names)
+        source, _, what = name.rpartition("_")
+        if source in self.sources:
+            mask = self.sources[source]
+            return Tensor(type, groups, mask if what == "segments" else _counted(w, mask))
         return Tensor(type, groups, self._newest(w, self._counted(w, name), type.axes[-1].size))
 
     def _counted(self, w: Writer, name: str) -> Wire | None:
@@ -161,8 +198,7 @@ class Ambients:
         if name == "positions" and self.positions is not None:
             return self.positions
         if name in ("positions", "history_positions"):
-            seen = w.emit("CumSum", self.mask, np.array(1, np.int64))
-            return w.emit("Max", w.emit("Sub", seen, np.array(1, np.int64)), np.array(0, np.int64))
+            return _counted(w, self.mask)
         return self.mask if name == "segments" else w.emit("Cast", self.mask, to=ONNX_TYPE["bool"])
 
     def _newest(self, w: Writer, wire: Wire | None, columns: Size) -> Wire | None:
@@ -171,3 +207,9 @@ class Ambients:
         if "step" not in self.module.form or columns == everything or wire is self.positions:
             return wire
         return w.emit("Slice", wire, w.emit("Neg", self.sizes.vector(columns)), END, ints(1))
+
+
+def _counted(w: Writer, mask: Wire | None) -> Wire:
+    """Positions from a mask: tokens before, padding left out."""
+    seen = w.emit("CumSum", mask, np.array(1, np.int64))
+    return w.emit("Max", w.emit("Sub", seen, np.array(1, np.int64)), np.array(0, np.int64))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .build import Built
+from ...ir.module import join
+from .build import Built, Encoder
 from .interface import Port
 from .plan import StoredState
 from .templates import OPSET
@@ -13,6 +14,7 @@ from .templates import OPSET
 FORMAT = 1
 MANIFEST = "weft.json"
 MODEL_FILE = "model.onnx"
+ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model.onnx"
 STATES_FILE = "states.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 DTYPES = {"real": "float32", "int": "int64", "bool": "bool"}
@@ -23,7 +25,8 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
 
     Shapes are lists of lengths and symbols (`batch`, `sequence`, `past`, `total`). Of a state, `axis` is the dimension
     that grows or holds what is delayed, `width` its greatest length where there is one, and `initial` the number that
-    it is filled with before the first token, or null when `states.safetensors` has it.
+    it is filled with before the first token, or null when `states.safetensors` has it. A state of kind `constant` is
+    an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null.
     """
     logits = built.outputs[0]
     return {
@@ -31,10 +34,12 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
         "model": built.module.name,
         "form": built.module.form,
         "target": "portable",
+        "file": model_file(built),
         "opset": OPSET,
         "inputs": [_port(p) for p in built.inputs],
         "outputs": [_port(p) for p in built.outputs],
-        "states": [_state(".".join(map(str, path)), *entry) for path, entry in built.states.items()],
+        "states": [_state(join(path), *entry) for path, entry in built.states.items()],
+        "encoder": _encoder(built.encoder),
         "vocabulary": logits.shape[-1] if logits.shape and isinstance(logits.shape[-1], int) else None,
         "context": metadata.get("context"),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
@@ -43,11 +48,26 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
     }
 
 
+def model_file(built: Built) -> str:
+    """The file of the model that gives the logits."""
+    return DECODER_FILE if built.encoder else MODEL_FILE
+
+
+def _encoder(encoder: Encoder | None) -> dict[str, Any] | None:
+    if encoder is None:
+        return None
+    return {
+        "file": ENCODER_FILE,
+        "inputs": [_port(p) for p in encoder.inputs],
+        "states": [{"path": join(path), "output": port.name} for path, port in encoder.states.items()],
+    }
+
+
 def _port(port: Port) -> dict[str, Any]:
     return {"name": port.name, "dtype": DTYPES[port.dtype], "shape": list(port.shape)}
 
 
-def _state(path: str, stored: StoredState, read: Port, written: Port) -> dict[str, Any]:
+def _state(path: str, stored: StoredState, read: Port, written: Port | None) -> dict[str, Any]:
     state = stored.state
     axis = None
     if state.axis is not None:
@@ -57,7 +77,7 @@ def _state(path: str, stored: StoredState, read: Port, written: Port) -> dict[st
         "path": path,
         "kind": state.kind,
         "input": read.name,
-        "output": written.name,
+        "output": written.name if written else None,
         "dtype": DTYPES[state.type.dtype],
         "shape": list(read.shape),
         "axis": axis,

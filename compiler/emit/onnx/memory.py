@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
 from ....lang.axes import Axis, TensorType
 from .layout import Tensor, Writer
@@ -10,19 +10,38 @@ from .scope import END, ints
 
 
 def shift(w: Writer, x: Tensor, before: Tensor | None, axis: str, by: int, result: TensorType) -> Tensor:
-    """x delayed by some steps; what came before is zero, or the remembered steps."""
-    x = w.fill(x, (axis,))
+    """x delayed by some steps; what came before is zero, or the remembered steps. A negative delay looks ahead."""
+    if by < 0:
+        wide, i = _padded(w, x, axis, 0, -by)
+        return Tensor(result, wide.groups, w.emit("Slice", wide.operand, ints(-by), END, ints(i)))
+    wide, i = _preceded(w, x, before, axis, by)
+    return Tensor(result, wide.groups, w.emit("Slice", wide.operand, ints(0), ints(-by), ints(i)))
+
+
+def delays(w: Writer, x: Tensor, before: Tensor | None, axis: str, to: Axis, result: TensorType) -> Tensor:
+    """The last entries of an axis at each of its entries, gathered by number."""
+    wide, i = _preceded(w, x, before, axis, to.size.value - 1)
+    count = w.sizes.scalar(x.type.axis(axis).size)
+    here = w.emit("Range", np.array(0, np.int64), count, np.array(1, np.int64))
+    places = w.emit("Add", w.emit("Unsqueeze", here, ints(1)), np.arange(to.size.value)[None])
+    groups = (*wide.groups[: i + 1], (to.name,), *wide.groups[i + 1 :])
+    return Tensor(result, groups, w.emit("Gather", wide.operand, places, axis=i))
+
+
+def _preceded(w: Writer, x: Tensor, before: Tensor | None, axis: str, count: int) -> tuple[Tensor, int]:
+    """x behind the remembered steps, or behind zeros, and the dimension of the axis, which it has to itself."""
     if before is None:
-        x = w.apart(x, axis)
-        i = x.groups.index((axis,))
-        pads = [0] * (2 * len(x.groups))
-        pads[i] = by
-        wide = Tensor(result, x.groups, w.emit("Pad", x.operand, ints(*pads)))
-    else:
-        by = before.type.axis(axis).size.value
-        wide = joined(w, before, x, axis, x.type.axis(axis), result)
-        i = wide.groups.index((axis,))
-    return replace(wide, wire=w.emit("Slice", wide.operand, ints(0), ints(-by), ints(i)))
+        return _padded(w, x, axis, count, 0)
+    wide = joined(w, before, w.fill(x, (axis,)), axis, x.type.axis(axis), x.type)
+    return wide, wide.groups.index((axis,))
+
+
+def _padded(w: Writer, x: Tensor, axis: str, front: int, back: int) -> tuple[Tensor, int]:
+    x = w.apart(w.fill(x, (axis,)), axis)
+    i = x.groups.index((axis,))
+    pads = [0] * (2 * len(x.groups))
+    pads[i], pads[len(x.groups) + i] = front, back
+    return Tensor(x.type, x.groups, w.emit("Pad", x.operand, ints(*pads))), i
 
 
 def joined(w: Writer, before: Tensor, x: Tensor, axis: str, to: Axis, result: TensorType) -> Tensor:

@@ -26,12 +26,16 @@ class StoredParameter:
 
 @dataclass(frozen=True)
 class StoredState:
-    """A state, the dimensions it is passed with, and its place among the cached layers (`key` or `value` of one)."""
+    """A state, the dimensions it is passed with, and its place among the cached layers (`key` or `value` of one).
+
+    `side` is `decoder` or `encoder` in a model that has both: whether the layer looks at the text or at the source.
+    """
 
     state: State
     dimensions: Dimensions
     layer: int | None = None
     part: str = ""
+    side: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ class Plan:
 
 
 def plan(module: Module) -> Plan:
-    """Follow every call from the entry and collect how parameters and states are used."""
+    """Follow every call from the entry (and the encoder) and collect how parameters and states are used."""
     walk = _Walk(module)
-    walk.visit(module.main, (), ())
+    for name in module.entries:
+        walk.visit(module.functions[name], (), ())
     wanted = {path: list(dict.fromkeys(uses)) for path, uses in walk.wanted.items()}
     parameters: dict[Path, StoredParameter] = {}
     for name, parameter in module.parameters():
@@ -78,7 +83,7 @@ class _Walk:
         self.module = module
         self.wanted: dict[Path, list[Dimensions | None]] = {}
         self.states: dict[Path, StoredState] = {}
-        self.layers = 0
+        self.layers = {"grow": 0, "constant": 0}
         self._facts: dict[str, _Facts] = {}
 
     def visit(self, function: Function, instance: Path, sites: Path) -> None:
@@ -89,12 +94,16 @@ class _Walk:
             self.wanted.setdefault((*instance, name), []).extend(layouts)
         paired: dict[str, tuple[int, str]] = {}
         for key, value in facts.pairs:
-            paired |= {key: (self.layers, "key"), value: (self.layers, "value")}
-            self.layers += 1
+            kind = next("constant" if s.kind == "constant" else "grow" for s in function.states if s.name == key)
+            paired |= {key: (self.layers[kind], "key"), value: (self.layers[kind], "value")}
+            self.layers[kind] += 1
         for state in function.states:
+            if (*sites, state.name) in self.states:
+                continue  # what the encoder computes is known from where it is read
             dimensions = facts.layouts.get(state.name, natural(state.type))
             layer, part = paired.get(state.name, (None, ""))
-            self.states[(*sites, state.name)] = StoredState(state, dimensions, layer, part)
+            side = "" if not self.module.encoder else "encoder" if state.kind == "constant" else "decoder"
+            self.states[(*sites, state.name)] = StoredState(state, dimensions, layer, part, side)
         for node in facts.calls:
             self._follow(node, instance, sites)
 
@@ -144,14 +153,20 @@ def _facts(module: Module, function: Function) -> _Facts:
 
 
 def _remembered(function: Function, value: Value) -> tuple[str, Dimensions] | None:
-    """The state behind `append(state, new)`, laid out [batch, heads, time, width] as `attend` wants it."""
+    """The state behind `append(state, new)`, or a constant, laid out [batch, heads, time, width] for `attend`."""
     graph = function.graph
     node = graph[value]
+    axes = node.types[0].names
+    if len(axes) != 4:
+        return None
+    if node.op == "state":
+        kept = any(s.name == node["name"] and s.kind == "constant" for s in function.states)
+        order = (axes[0], axes[2], axes[1], axes[3])
+        return (node["name"], numbered(tuple((n,) for n in order), node.types[0])) if kept else None
     if node.op != "append" or graph[node.operands[0]].op != "state":
         return None
     state = graph[node.operands[0]]
-    axes = node.types[0].names
-    if len(axes) != 4 or node["to"].name != axes[1] or len(state.types[0].axes) != 4:
+    if node["to"].name != axes[1] or len(state.types[0].axes) != 4:
         return None
     order = (axes[0], axes[2], node["axis"], axes[3])
     if set(order) != set(state.types[0].names):

@@ -10,7 +10,7 @@ import numpy as np
 from ....lang.axes import Axis, TensorType
 from ...ir.graph import Node
 from ...ir.ops import ELEMENTWISE_NAMES, OPS
-from ...ir.primitive import Frame
+from ...ir.primitive import DTYPE, Frame
 from . import memory, reduction, shaping
 from .contraction import dot
 from .elementwise import elementwise
@@ -69,11 +69,25 @@ def _range(w: Writer, axis: Axis, result: TensorType) -> Tensor:
 
 
 def _softmax(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
-    return reduction.softmax(w, x[0], x[1] if len(x) == 2 else None, node["over"], result)
+    return reduction.softmax(w, x[0], _second(x), node["over"], result)
+
+
+def _max(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
+    if len(x) == 1:
+        return reduction.reduce(w, "max", x[0], node["over"], result)
+    return reduction.masked_max(w, x[0], x[1], node["over"], result)
+
+
+def _second(x: Operands) -> Tensor | None:
+    return x[1] if len(x) == 2 else None
 
 
 def _shift(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
-    return memory.shift(w, x[0], x[1] if len(x) == 2 else None, node["axis"], node["by"], result)
+    return memory.shift(w, x[0], _second(x), node["axis"], node["by"], result)
+
+
+def _size(w: Writer, node: Node, x: Operands, result: TensorType) -> Tensor:
+    return w.cast(Tensor(TensorType((), "int"), (), w.sizes.scalar(node["axis"].size)), "real")
 
 
 # Literals pass through these by the primitive's own meaning.
@@ -88,16 +102,17 @@ Lowering = Callable[[Writer, Node, Operands, TensorType], Tensor]
 
 LOWERINGS: Mapping[str, Lowering] = {
     "const": lambda w, n, x, t: literal(t, n["value"]),
+    "table": lambda w, n, x, t: Tensor(t, ((n["axis"].name,),), np.array(n["values"], DTYPE[t.dtype])),
     "index": lambda w, n, x, t: _range(w, n["axis"], t),
     "position": lambda w, n, x, t: _range(w, n["axis"], t),
     "dot": lambda w, n, x, t: dot(w, x[0], x[1], n["over"], t),
     "sum": lambda w, n, x, t: reduction.reduce(w, "sum", x[0], n["over"], t),
     "mean": lambda w, n, x, t: reduction.reduce(w, "mean", x[0], n["over"], t),
-    "max": lambda w, n, x, t: reduction.reduce(w, "max", x[0], n["over"], t),
+    "max": _max,
     "min": lambda w, n, x, t: reduction.reduce(w, "min", x[0], n["over"], t),
-    "argmax": lambda w, n, x, t: reduction.argmax(w, x[0], n["over"][0], t),
+    "argmax": lambda w, n, x, t: reduction.argmax(w, x[0], _second(x), n["over"][0], t),
     "softmax": _softmax,
-    "top": lambda w, n, x, t: reduction.top(w, x[0], n["over"], n["count"], t),
+    "top": lambda w, n, x, t: reduction.top(w, x[0], _second(x), n["over"], n["count"], t),
     "take": lambda w, n, x, t: take(w, x[0], x[1], n["axis"], t),
     "rename": lambda w, n, x, t: shaping.rename(x[0], t),
     "split": lambda w, n, x, t: shaping.split(w, x[0], n["axis"], n["into"], t),
@@ -110,6 +125,8 @@ LOWERINGS: Mapping[str, Lowering] = {
     "cast": lambda w, n, x, t: w.cast(x[0], n["dtype"]),
     "dropout": lambda w, n, x, t: x[0],
     "shift": _shift,
+    "delays": lambda w, n, x, t: memory.delays(w, x[0], _second(x), n["axis"], n["to"], t),
+    "size": _size,
     "cumsum": lambda w, n, x, t: reduction.cumsum(w, x[0], n["axis"], t),
     "last": lambda w, n, x, t: memory.last(w, x[0], n["axis"], n["to"], t),
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....lang.axes import TensorType
+from ....lang.axes import TensorType, union
 from ....lang.sizes import Size
 from .elementwise import elementwise
 from .layout import Tensor, Writer, runs
@@ -41,8 +41,27 @@ def _repeated(w: Writer, x: Tensor, names: Sequence[str]) -> Tensor:
     return elementwise(w, "mul", (x, w.cast(count, x.type.dtype)), x.type)
 
 
-def argmax(w: Writer, x: Tensor, over: str, result: TensorType) -> Tensor:
+def seen(w: Writer, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The value with masked entries as the lowest number there is."""
+    if mask is None:
+        return x
+    lowest = np.array(np.iinfo(np.int64).min) if x.type.dtype == "int" else LOWEST
+    absent = Tensor(TensorType((), x.type.dtype), (), lowest)
+    return elementwise(w, "where", (mask, x, absent), TensorType(union((x.type, mask.type)), x.type.dtype))
+
+
+def masked_max(w: Writer, x: Tensor, mask: Tensor, over: tuple[str, ...], result: TensorType) -> Tensor:
+    """The largest value that the mask keeps; 0 where it keeps none."""
+    top = reduce(w, "max", seen(w, x, mask), over, result)
+    rest = mask.type.without(*(n for n in over if mask.type.has(n)))
+    count = reduce(w, "max", w.cast(mask, "int"), over, rest.with_dtype("int"))
+    none = Tensor(TensorType((), result.dtype), (), np.array(0.0 if result.dtype == "real" else 0))
+    return elementwise(w, "where", (w.cast(count, "bool"), top, none), result)
+
+
+def argmax(w: Writer, x: Tensor, mask: Tensor | None, over: str, result: TensorType) -> Tensor:
     """The place of the largest value; of equal ones, the first."""
+    x = seen(w, x, mask)
     x = w.apart(w.fill(x, (over,)), over)
     at = x.groups.index((over,))
     kept = tuple(() if i == at else g for i, g in enumerate(x.groups))
@@ -51,24 +70,23 @@ def argmax(w: Writer, x: Tensor, over: str, result: TensorType) -> Tensor:
 
 def softmax(w: Writer, x: Tensor, mask: Tensor | None, over: str, result: TensorType) -> Tensor:
     """Softmax along an axis. Entries outside the mask are 0; so is all of a row that has no entry."""
-    x = w.cast(w.fill(x, (over,)), "real")
-    if mask is not None:
-        x = elementwise(w, "where", (mask, x, Tensor(TensorType(()), (), LOWEST)), result)
-    x = w.apart(x, over)
+    x = w.apart(seen(w, w.cast(w.fill(x, (over,)), "real"), mask), over)
     weights = Tensor(result, x.groups, w.emit("Softmax", x.operand, axis=x.groups.index((over,))))
     if mask is None:
         return weights
     return elementwise(w, "where", (mask, weights, Tensor(TensorType(()), (), np.array(0.0))), result)
 
 
-def top(w: Writer, x: Tensor, over: str, count: int, result: TensorType) -> Tensor:
-    """True at the `count` largest values along an axis; of equal ones the first (TopK promises that)."""
-    x = w.apart(w.fill(x, (over,)), over)
-    at = x.groups.index((over,))
-    _, indices = w.several("TopK", x.operand, ints(count), outputs=2, axis=at)
+def top(w: Writer, x: Tensor, mask: Tensor | None, over: str, count: int, result: TensorType) -> Tensor:
+    """True at the `count` largest values along an axis (or all); of equal ones the first (TopK promises that)."""
+    x = w.apart(w.fill(seen(w, x, mask), (over,)), over)
+    at, size = x.groups.index((over,)), x.type.axis(over).size
+    wanted = ints(count) if size.is_constant else w.emit("Min", ints(count), w.sizes.vector(size))
+    _, indices = w.several("TopK", x.operand, wanted, outputs=2, axis=at)
     none = w.emit("Expand", np.array(False), w.emit("Shape", x.operand))
     some = w.emit("Expand", np.array(True), w.emit("Shape", indices))
-    return Tensor(result, x.groups, w.emit("ScatterElements", none, indices, some, axis=at))
+    chosen = Tensor(result, x.groups, w.emit("ScatterElements", none, indices, some, axis=at))
+    return chosen if mask is None else elementwise(w, "and", (chosen, mask), result)
 
 
 def cumsum(w: Writer, x: Tensor, over: str, result: TensorType) -> Tensor:

@@ -35,7 +35,7 @@ def scan(translator: Translator, node: Node, operands: Sequence[Tensor], place: 
             tensor = w.natural(w.cast(_start(tensor, type), type.dtype))
             slice = Tensor(type, tensor.groups, Wire(inner.unique(name), inner))
         elif i < count + node["scanned"] and axis in tensor.axes:
-            tensor = w.apart(tensor, axis)
+            tensor = w.apart(w.arrange(tensor, tuple(g for g in tensor.groups if g)), axis)
             at = tensor.groups.index((axis,))
             axes.append(at)
             kept = Tensor(tensor.type.without(axis), (*tensor.groups[:at], *tensor.groups[at + 1 :]), None)

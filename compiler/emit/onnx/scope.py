@@ -187,9 +187,13 @@ class FunctionScope(Scope):
 
 
 class BodyScope(Scope):
-    """The body of a Scan: it sees the names around it."""
+    """The body of a Scan: it sees the names around it, so its own are none of those."""
 
     parent: Scope
+
+    def __init__(self, parent: Scope, prefix: str) -> None:
+        super().__init__(parent, prefix)
+        self._names = parent._names
 
     def parameter(self, path: Path) -> Wire:
         return self.parent.parameter(path)

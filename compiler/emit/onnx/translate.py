@@ -54,8 +54,12 @@ class Translator:
         if claim is not None and (results := claim(place.writer, activation)) is not None:
             return results
         activation.evaluate((*function.graph.outputs, *(s.update for s in function.states)))
+        for node in self.nodes(function):
+            if not node.types:
+                self.node(activation, node)  # it runs for what it remembers
         for state in function.states:
-            self._update(activation, state)
+            if function.graph[state.update].op != "state":
+                self._update(activation, state)
         return tuple(activation.argument(v) for v in function.graph.outputs)
 
     def _update(self, activation: Activation, state: State) -> None:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 
 from ...ir.module import Function
+from ...ir.sources import ambients, source_ambients
 from .composites import whole
 from .emission import Emission
 from .method import Given, Method
 from .text import Expr, Level, shape_of
 from .writer import WIDTH, Scope, Writer
 
-AMBIENTS = {
-    "full": (),
-    "step": ("past",),
-    "full+rows": ("positions", "segments"),
-    "step+rows": ("positions", "valid", "history_positions", "history_valid"),
-}
-
-
 def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> Method:
     """The source of a function for arguments of which `given` is known. Raises WeftError for what has no source."""
     method = Method(function, stateful=bool(function.states))
     scope = Scope(emission, method, emission.local_names(), indent=1 if method.is_free else 2)
     scope.names.reserve("states", "path")
-    is_entry = function.name == emission.module.entry
+    is_entry, is_encoder = (function.name == name for name in (emission.module.entry, emission.module.encoder))
     live = emission.liveness.inputs(function)
     values: dict[str, Expr] = {}
     parameters = []
@@ -43,17 +36,27 @@ def write(emission: Emission, function: Function, given: tuple[Given, ...]) -> M
     method.parameters, method.kept = tuple(parameters), tuple(kept)
     if is_entry:
         reserved = Writer(scope, function, values)
-        for name in AMBIENTS[emission.module.form]:
+        for name in ambients(emission.module):
             reserved.ambient(name)
         method.stateful = emission.is_step
         if emission.is_step:
             scope.line("states = dict(states)")
+    if is_encoder:
+        reserved = Writer(scope, function, values)
+        for name in source_ambients(emission.module) if "rows" in emission.module.form else ():
+            reserved.ambient(name)
+        method.stateful = True
+        scope.line("states = {}")
     writer = Writer(scope, function, values)
     results = whole(writer) or writer.run()
     writer.write_states()
     method.results = tuple(writer.returned(v, e) for v, e in zip(function.graph.outputs, results, strict=True))
     _shorten(writer, method)
-    scope.line(f"return {', '.join(_returned(emission, method, is_entry))}")
+    returned = ["states"] if is_encoder else _returned(emission, method, is_entry)
+    if returned:
+        scope.line(f"return {', '.join(returned)}")
+    elif not method.lines:
+        scope.line("pass")
     return method
 
 

@@ -13,7 +13,7 @@ from . import layout
 from .composites import claim
 from .emission import precision_of
 from .masks import structure
-from .method import AMBIENT_ORDER, Given, Method
+from .method import Given, Method, ambient_rank
 from .names import key_part
 from .text import Expr, Level, Precision, literal
 from .writer import Writer
@@ -28,6 +28,9 @@ TRIVIAL, CONDITION = 2, 4
 def call(writer: Writer, node: Node) -> None:
     """A call of a composite, of a small function (its body), of a function of the file, or of a method."""
     callee = writer.emission.module.functions[node["callee"]]
+    if not node.values:
+        _called(writer, node, callee)
+        return
     claimed = claim(writer, node, callee)
     if claimed is not None:
         writer.settle(node.values[0], claimed)
@@ -113,7 +116,10 @@ def _called(writer: Writer, node: Node, callee: Function) -> None:
     if node["instance"] is not None:
         writer.scope.method.calls.append((node["instance"], method))
     expr = writer.fit(render, operands, hints)
-    _results(writer, node, method, expr)
+    if node.values:
+        _results(writer, node, method, expr)
+    else:
+        writer.scope.line(expr.text)
 
 
 def site_of(node: Node) -> str:
@@ -152,15 +158,11 @@ def extras(
         found.append(receiver(writer, inner.seen_from(base, layer=layer)))
     needed = dict.fromkeys(a for m in methods for a in m.ambients)
     ambients = [a for m in methods for a in m.ordered_ambients() if a in needed]
-    found += [writer.ambient(a) for a in sorted(dict.fromkeys(ambients), key=_ambient_rank)]
+    found += [writer.ambient(a) for a in sorted(dict.fromkeys(ambients), key=ambient_rank)]
     if any(m.stateful for m in methods):
         writer.scope.method.stateful = True
         found += ["states", writer.key(site)]
     return found
-
-
-def _ambient_rank(name: str) -> int:
-    return AMBIENT_ORDER.index(name)
 
 
 def _results(writer: Writer, node: Node, method: Method, expr: Expr) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....lang.source import Span
 from ...ir.module import Instance, Layers, Path, Reference
-from .emission import ROOT_METHODS, Emission, class_word
+from .emission import Emission, class_word
 from .initialise import reset_line
 from .layers import module_list
 from .method import Method
@@ -72,7 +72,7 @@ class Class:
 def draft(emission: Emission, path: Path, made: Mapping[Path, str]) -> Draft:
     """The source of the instance at a path; `made` holds what builds its children."""
     instance = instance_at(emission.module, path)
-    reserved = ("reset_parameters",) if path else ROOT_METHODS
+    reserved = ("reset_parameters",) if path else emission.root_methods
     build, reset = [], []
     for parameter in instance.parameters:
         name = member(parameter.name, parameter.origin.first_span(), reserved)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .writer import Writer
 
 # Methods of the root that the emitter adds itself.
+ENCODE = "encode"
 ROOT_METHODS = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
 
 
@@ -38,11 +39,17 @@ class Emission:
         self.liveness = Liveness(module)
         self.globals = Names()
         self.globals.reserve(root_name(module.name), *HELPER_NAMES)
-        self.words = tuple(dict.fromkeys((*_words(module), *HELPER_NAMES)))
+        self.words = tuple(dict.fromkeys((*_words(module), *HELPER_NAMES, TABLE)))
         self.free: list[Method] = []
         self.helpers: dict[str, None] = {}
+        self.tables: dict[str, str] = {}
         self.named: dict[Path, dict[str, list[Method]]] = {}
         self._written: dict[object, Method] = {}
+
+    @property
+    def root_methods(self) -> tuple[str, ...]:
+        """Names that no member of the root may have."""
+        return (*ROOT_METHODS, ENCODE) if self.module.encoder else ROOT_METHODS
 
     @property
     def is_step(self) -> bool:
@@ -52,6 +59,12 @@ class Emission:
         """The name of a function that the emitted file brings along; it will be in the file."""
         self.helpers[name] = None
         return name
+
+    def table(self, values: str) -> str:
+        """The name of a tuple of numbers at the top of the file; equal ones are one."""
+        if values not in self.tables:
+            self.tables[values] = self.globals.take(TABLE)
+        return self.tables[values]
 
     def local_names(self) -> Names:
         """A table for the variables of one function: none of them hides a name of the file."""
@@ -87,6 +100,10 @@ class Emission:
         return method
 
     def _named_method(self, method: Method) -> Method:
+        if method.function.name == self.module.encoder:
+            method.name = ENCODE
+            self.named.setdefault((), {})[ENCODE] = [method]
+            return method
         wanted = identifier(method.function.method, "method")
         wanted = f"{wanted}_" if wanted in MODULE_ATTRIBUTES and wanted != "forward" else wanted
         paths = self.places.of(method.function.name)
@@ -106,7 +123,7 @@ class Emission:
         instance = find(self.module, path)
         assert isinstance(instance, Instance)
         members = {*(p.name for p in instance.parameters), *(n for n, _ in instance.children)}
-        return name not in members and (bool(path) or name not in ROOT_METHODS)
+        return name not in members and (bool(path) or name not in self.root_methods)
 
     def same(self, one: Method, other: Method) -> bool:
         """Whether two methods read the same, numbers included (shapes in comments apart)."""
@@ -132,7 +149,8 @@ class _Locals(Names):
         return super().take(base, fallback)
 
 
-HELPER_NAMES = ("masked_softmax", "largest", "dropout", "mix")
+HELPER_NAMES = ("masked_softmax", "kept", "masked_max", "largest", "dropout", "mix")
+TABLE = "TABLE"  # what tuples of numbers at the top of the file are called, with a number behind it
 
 
 def _words(module: Module) -> list[str]:

@@ -63,7 +63,7 @@ def _suffix(graph: Graph, logits: Value, axis: Axis) -> tuple[list[int], list[Va
         value = waiting.pop()
         node = graph[value]
         scores = node.op != "input" and any(a.name == axis.name and a.size == axis.size for a in graph.type(value).axes)
-        if scores or node.op in ("const", "param"):
+        if scores or node.op in ("const", "table", "param"):
             if node.id not in found:
                 found[node.id] = None
                 waiting += reversed(node.operands)
@@ -73,7 +73,7 @@ def _suffix(graph: Graph, logits: Value, axis: Axis) -> tuple[list[int], list[Va
 
 
 # Operations that know where a token stands, or remember.
-PLACED = frozenset(("position", "index", "state", "ambient", "dropout", "shift", "cumsum", "append", "last"))
+PLACED = frozenset(("position", "index", "state", "ambient", "dropout", "shift", "delays", "cumsum", "append", "last"))
 
 
 def _is_positionwise(module: Module, graph: Graph, node: Node, rows: tuple[Axis, ...]) -> bool:
@@ -84,6 +84,8 @@ def _is_positionwise(module: Module, graph: Graph, node: Node, rows: tuple[Axis,
         return all(_is_positionwise(module, callee.graph, n, rows) for n in callee.graph.nodes() if n.op != "input")
     if callees(node) or node.op in PLACED:
         return node.op == "index" and node["axis"].size not in sizes
+    if node.op == "size":
+        return node["axis"].size not in sizes
     if OPS[node.op].stream in (Streaming.POSITIONWISE, Streaming.SOURCE):
         return True
     types = [graph.type(v) for v in node.operands]
@@ -97,7 +99,7 @@ def _cut(module: Module, entry: Function, suffix: list[int], frontier: list[Valu
     names = {v: old[v].origin.name or ("x" if len(frontier) == 1 else f"x{i}") for i, v in enumerate(frontier)}
     names = dict(zip(names, _distinct(list(names.values())), strict=True))
     penalties = entry.outputs[1:]
-    before = _copied(old, [n for n in old.nodes() if n.id not in suffix or n.op in ("const", "param")], {})
+    before = _copied(old, [n for n in old.nodes() if n.id not in suffix or n.op in ("const", "table", "param")], {})
     before[0].outputs = tuple(before[1][v] for v in (*frontier, *old.outputs[1:]))
     before[0].sweep()
     values = tuple("value" if len(frontier) == 1 else f"value.{i}" for i in range(len(frontier)))

@@ -11,10 +11,22 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     return torch.softmax(scores, dim).masked_fill(~mask, 0.0)
 '''
 
+KEPT = '''
+def kept(x: Tensor, mask: Tensor) -> Tensor:
+    """x where `mask` holds, elsewhere the lowest number there is."""
+    return x.masked_fill(~mask, torch.finfo(x.dtype).min if x.is_floating_point() else torch.iinfo(x.dtype).min)
+'''
+
+MASKED_MAX = '''
+def masked_max(x: Tensor, mask: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """The largest entry that `mask` keeps; 0 where it keeps none."""
+    return torch.where(mask.any(dim), kept(x, mask).amax(dim), 0)
+'''
+
 LARGEST = '''
 def largest(x: Tensor, count: int, dim: int) -> Tensor:
-    """True for the `count` largest entries along `dim`; of equal ones the first counts."""
-    order = torch.argsort(x, dim=dim, descending=True, stable=True).narrow(dim, 0, count)
+    """True for the `count` largest entries along `dim` (or all); of equal ones the first counts."""
+    order = torch.argsort(x, dim=dim, descending=True, stable=True).narrow(dim, 0, min(count, x.shape[dim]))
     return torch.zeros_like(x, dtype=torch.bool).scatter(dim, order, True)
 '''
 
@@ -39,6 +51,8 @@ def dropout(x: Tensor, rate: float, key: Tensor) -> Tensor:
 
 HELPERS: Mapping[str, tuple[str, ...]] = {
     "masked_softmax": (MASKED_SOFTMAX,),
+    "kept": (KEPT,),
+    "masked_max": (KEPT, MASKED_MAX),
     "largest": (LARGEST,),
     "dropout": (MIX, DROPOUT),
 }
@@ -47,4 +61,5 @@ HELPERS: Mapping[str, tuple[str, ...]] = {
 def helper_texts(names: Iterable[str]) -> list[str]:
     """The source of some helpers, in a fixed order."""
     wanted = set(names)
-    return [text.strip("\n") for name, texts in HELPERS.items() if name in wanted for text in texts]
+    found = dict.fromkeys(text for name, texts in HELPERS.items() if name in wanted for text in texts)
+    return [text.strip("\n") for text in found]

@@ -45,8 +45,8 @@ class Liveness:
         return tuple(i for i in live if not structure(self.module, function, node, i))
 
     def inputs(self, function: Function) -> tuple[int, ...]:
-        """The inputs that matter; all of them for the entry and for layers, whose arguments are fixed from outside."""
-        if function.name == self.module.entry or function.name in self.bodies:
+        """The inputs that matter; all of them for entries and for layers, whose arguments are fixed from outside."""
+        if function.name in self.module.entries or function.name in self.bodies:
             return tuple(range(len(function.inputs)))
         count = self.uses(function)
         names = {n["name"] for n in function.graph.nodes() if n.op == "input" and n.values[0] in count}
@@ -57,7 +57,7 @@ class Liveness:
         """Inputs that are needed for their length alone: `position(T)` asks one of them how long T is."""
         wanted: dict[str, None] = {}
         for node in function.graph.nodes():
-            if node.op in ("position", "index", "expand") and node.values[0] in count:
+            if node.op in ("position", "index", "size", "expand") and node.values[0] in count:
                 axes = node["axes"] if node.op == "expand" else (node["axis"],)
                 wanted |= dict.fromkeys(s for a in axes for s in a.size.symbols)
         found: set[str] = set()

@@ -6,7 +6,7 @@ import re
 
 from ....lang import errors
 from ....lang.diagnostics import WeftError
-from ...ir.graph import Node
+from ...ir.graph import Node, Value
 from ...ir.module import Function, Reference
 from .calls import argument, extras, given_of, receiver, site_of
 from .method import Method
@@ -26,7 +26,7 @@ def repeat(writer: Writer, node: Node) -> None:
 
     names, scope = writer.scope.names, writer.scope
     carried = [_carried_variable(writer, node, i, functions[0]) for i in range(count)]
-    seen = [argument(writer, v).text for v in node.operands[count:]]
+    seen = [_seen(writer, v, functions[0].inputs[count + i][0]) for i, v in enumerate(node.operands[count:])]
     penalties = [functions[0].outputs[count + i].removeprefix("penalty.") for i in range(sums)]
     totals = [names.take(p, "total") for p in penalties]
     for total in totals:
@@ -42,7 +42,8 @@ def repeat(writer: Writer, node: Node) -> None:
     axes = [t.axes for t in node.types]
     scope.line(f"for {header} in {where}:")
     scope.indent += 1
-    scope.line(f"{', '.join((*carried, *parts))} = {called}({', '.join(arguments)})", axes)
+    results = f"{', '.join((*carried, *parts))} = " if node.values else ""
+    scope.line(f"{results}{called}({', '.join(arguments)})", axes)
     for total, part in zip(totals, parts, strict=True):
         scope.line(f"{total} = {total} + {part}")
     scope.indent -= 1
@@ -81,6 +82,16 @@ def _same_interface(node: Node, methods: tuple[Method, ...]) -> None:
     order = list(methods[0].outside)
     for method in methods:
         method.outside = {r: method.outside[r] for r in order}
+
+
+def _seen(writer: Writer, value: Value, wanted: str) -> str:
+    """What every layer reads: computed before the loop."""
+    expr = argument(writer, value)
+    if expr.is_simple:
+        return expr.text
+    name = writer.scope.names.take(writer.spec_names.get(value) or wanted, "x")
+    writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
+    return name
 
 
 def _carried_variable(writer: Writer, node: Node, position: int, body: Function) -> str:

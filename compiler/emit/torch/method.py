@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ....lang.axes import TensorType
 from ...ir.module import Function, Reference
+from ...ir.sources import SOURCE
 from .text import Expr, Line, Precision, Shape
 
 # What is known of an argument when a function is written: a number, the precision of a tensor, or the structure of a
@@ -13,6 +14,16 @@ from .text import Expr, Line, Precision, Shape
 Given = Expr | Precision | str
 
 AMBIENT_ORDER = ("past", "positions", "segments", "valid", "history_positions", "history_valid")
+
+
+def ambient_rank(name: str) -> tuple[int, str]:
+    """Where an ambient value stands among parameters: those of other sequences come last."""
+    return (AMBIENT_ORDER.index(name), "") if name in AMBIENT_ORDER else (len(AMBIENT_ORDER), name)
+
+
+def is_ambient(name: str) -> bool:
+    """Whether emitted source has a parameter for an ambient value of this name."""
+    return name in AMBIENT_ORDER or name.endswith(tuple(f"_{what}" for what in SOURCE))
 
 
 @dataclass(eq=False)
@@ -50,4 +61,4 @@ class Method:
         return self.function.output_types
 
     def ordered_ambients(self) -> tuple[str, ...]:
-        return tuple(sorted(self.ambients, key=AMBIENT_ORDER.index))
+        return tuple(sorted(self.ambients, key=ambient_rank))

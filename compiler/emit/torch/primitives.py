@@ -18,7 +18,7 @@ from .loops import repeat
 from .names import key_part
 from .noise import dropout
 from .scans import scan
-from .text import Expr, Level, Precision, literal
+from .text import Expr, Level, Precision, literal, show
 from .writer import Writer
 
 Render = Callable[[], Expr]
@@ -84,7 +84,7 @@ def _state(writer: Writer, node: Node) -> Expr:
         precision = Precision.WHOLE
     writer.scope.method.stateful = True
     expr = Expr(f"states[{writer.key(key_part(node['name']))}]", Level.ATOM, node.types[0].axes, precision)
-    name = writer.scope.names.take(f"past_{node['name']}", "past_state")
+    name = writer.scope.names.take(node["name"] if kind == "constant" else f"past_{node['name']}", "past_state")
     writer.scope.line(f"{name} = {expr.text}", (expr.axes,))
     writer.scope.shaped.append((name, expr.axes))
     return expr.with_text(name)
@@ -99,6 +99,20 @@ def _arange(writer: Writer, node: Node) -> Expr:
     return Expr(f"torch.arange({writer.size(axis)}{writer.on_device()})", Level.ATOM, (axis,), Precision.WHOLE)
 
 
+def _size(writer: Writer, node: Node) -> Expr:
+    """How many entries an axis has, as a tensor: it is a number only while the model runs."""
+    text = f"torch.full((), float({writer.size(node['axis'])}){writer.on_device()})"
+    return Expr(text, Level.ATOM, (), Precision.WIDE)
+
+
+def _table(writer: Writer, node: Node) -> Expr:
+    """A short table stands where it is used, a long one at the top of the file."""
+    text = show(node["values"])
+    text = text if len(text) <= 48 else writer.emission.table(text)
+    precision = Precision.WIDE if node.types[0].dtype == "real" else Precision.WHOLE
+    return Expr(f"torch.tensor({text}{writer.on_device()})", Level.ATOM, (node["axis"],), precision)
+
+
 # ------------------------------------------------------------------ reductions
 
 
@@ -111,57 +125,96 @@ def _reduction(method: str) -> Callable[[Writer, Node], Expr]:
                 expr = writer.real(replace(expr, precision=Precision.COUNT))
         if not over:
             return expr
-        axes = tuple(a for a in expr.axes if a.name not in over)
-        if not axes:
-            return _method(expr, f".{method}()", ())
-        dims = sorted(expr.names.index(n) for n in over)
-        if dims == list(range(len(expr.axes) - len(dims), len(expr.axes))):
-            dims = [d - len(expr.axes) for d in dims]
-        shown = str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"
-        return _method(expr, f".{method}(dim={shown})", axes)
+        return _reduced(expr, method, over)
 
     return _one(make)
 
 
-@_one
-def _argmax(writer: Writer, node: Node, expr: Expr) -> Expr:
-    (name,) = node["over"]
-    axes = tuple(a for a in expr.axes if a.name != name)
-    return replace(_method(expr, f".argmax(dim={_dim(expr, name)})", axes), precision=Precision.WHOLE)
+def _reduced(expr: Expr, method: str, over: Sequence[str]) -> Expr:
+    axes = tuple(a for a in expr.axes if a.name not in over)
+    return _method(expr, f".{method}(dim={_dims(expr, over)})" if axes else f".{method}()", axes)
 
 
-def _softmax(writer: Writer, node: Node) -> Expr:
-    over = node["over"]
+def _dims(expr: Expr, over: Sequence[str]) -> str:
+    """The positions of some axes, counted from the end when they are the last."""
+    dims = sorted(expr.names.index(n) for n in over)
+    if dims == list(range(len(expr.axes) - len(dims), len(expr.axes))):
+        dims = [d - len(expr.axes) for d in dims]
+    return str(dims[0]) if len(dims) == 1 else f"({', '.join(map(str, dims))})"
+
+
+def _seen(writer: Writer, node: Node, over: Sequence[str]) -> tuple[Expr, Expr | None]:
+    """What a node looks at and its mask, ready to be compared entry by entry; None when the mask is always true."""
+    x = writer.real(writer.values[node.operands[0]])
+    if x.number is not None or any(name not in x.names for name in over):
+        x = writer.real(writer.shaped(node.operands[0]))
+    mask = writer.values[node.operands[1]] if len(node.operands) == 2 else literal(True)
+    if mask.number is True:
+        return x, None
+    if mask.number is not None:
+        mask = writer.shaped(node.operands[1])
+    target = layout.merged((x.axes, mask.axes), (*x.names, *node.types[0].names))
+    names = [a.name for a in target]
+    wide = layout.aligned(x, names)
+    if len(x.axes) < len(target):
+        lengths = ", ".join("-1" if a.name in x.names else writer.size(a) for a in target)
+        wide = wide.with_text(f"{wide.at(Level.ATOM)}.expand({lengths})")
+    return replace(wide, axes=target), layout.aligned(mask, names, complete=True)
+
+
+def _max(writer: Writer, node: Node) -> Expr:
+    """The largest entry; where a mask keeps none it is 0."""
+    if len(node.operands) == 1:
+        return _reduction("amax")(writer, node)
 
     def render() -> Expr:
-        scores = writer.real(writer.values[node.operands[0]])
-        if over not in scores.names:
-            scores = writer.real(writer.shaped(node.operands[0]))
-        mask = writer.values[node.operands[1]] if len(node.operands) == 2 else literal(True)
-        if mask.number is True:
-            return scores.with_text(f"torch.softmax({scores.text}, dim={_dim(scores, over)})")
-        if mask.number is not None:
-            mask = writer.shaped(node.operands[1])
-        target = layout.merged((scores.axes, mask.axes), (*scores.names, *node.types[0].names))
-        names = [a.name for a in target]
-        wide = layout.aligned(scores, names)
-        if len(scores.axes) < len(target):
-            lengths = ", ".join("-1" if a.name in scores.names else writer.size(a) for a in target)
-            wide = wide.with_text(f"{wide.at(Level.ATOM)}.expand({lengths})")
-        helper = writer.emission.helper("masked_softmax")
-        result = replace(scores, axes=target)
-        text = f"{helper}({wide.text}, {layout.aligned(mask, names).text}, dim={_dim(result, over)})"
-        return result.with_text(text)
+        x, mask = _seen(writer, node, node["over"])
+        if mask is None or not node["over"]:
+            return _reduced(x, "amax", node["over"])
+        helper = writer.emission.helper("masked_max")
+        result = x.with_text(f"{helper}({x.text}, {mask.text}, {_dims(x, node['over'])})")
+        return replace(result, axes=tuple(a for a in x.axes if a.name not in node["over"]))
 
     return writer.fit(render, node.operands)
 
 
-@_one
-def _top(writer: Writer, node: Node, expr: Expr) -> Expr:
-    helper = writer.emission.helper("largest")
-    count = writer.emission.blanks.mark(node["count"], "count")
-    text = f"{helper}({expr.text}, {count}, dim={_dim(expr, node['over'])})"
-    return replace(expr.with_text(text), precision=Precision.WHOLE)
+def _argmax(writer: Writer, node: Node) -> Expr:
+    (name,) = node["over"]
+
+    def render() -> Expr:
+        x, mask = _seen(writer, node, (name,))
+        axes = tuple(a for a in x.axes if a.name != name)
+        if mask is not None:
+            x = x.with_text(f"{writer.emission.helper('kept')}({x.text}, {mask.text})")
+        return replace(_method(x, f".argmax(dim={_dim(x, name)})", axes), precision=Precision.WHOLE)
+
+    return writer.fit(render, node.operands)
+
+
+def _softmax(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        scores, mask = _seen(writer, node, (node["over"],))
+        dim = _dim(scores, node["over"])
+        if mask is None:
+            return scores.with_text(f"torch.softmax({scores.text}, dim={dim})")
+        helper = writer.emission.helper("masked_softmax")
+        return scores.with_text(f"{helper}({scores.text}, {mask.text}, dim={dim})")
+
+    return writer.fit(render, node.operands)
+
+
+def _top(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        x, mask = _seen(writer, node, (node["over"],))
+        helper = writer.emission.helper("largest")
+        count = writer.emission.blanks.mark(node["count"], "count")
+        kept = x.text if mask is None else f"{writer.emission.helper('kept')}({x.text}, {mask.text})"
+        found = x.with_text(f"{helper}({kept}, {count}, dim={_dim(x, node['over'])})")
+        if mask is not None:
+            found = found.with_text(f"{found.text} & {mask.at(Level.AND)}", Level.AND)
+        return replace(found, precision=Precision.WHOLE)
+
+    return writer.fit(render, node.operands)
 
 
 # ------------------------------------------------------------------ gather
@@ -340,17 +393,38 @@ def _stack(writer: Writer, node: Node) -> Expr:
 # ------------------------------------------------------------------ time
 
 
+def _preceded(writer: Writer, node: Node, expr: Expr, zeros: int | str) -> str:
+    """The tensor behind what was remembered, or behind zeros."""
+    if len(node.operands) == 2:
+        before = layout.ordered(writer.shaped(node.operands[1]), expr.names)
+        return f"torch.cat(({before.text}, {expr.text}), dim={_dim(expr, node['axis'])})"
+    return _padded(expr, node["axis"], f"{zeros}, 0")
+
+
+def _padded(expr: Expr, axis: str, pads: str) -> str:
+    after = len(expr.axes) - 1 - expr.names.index(axis)
+    return f"F.pad({expr.text}, ({'0, 0, ' * after}{pads}))"
+
+
 def _shift(writer: Writer, node: Node) -> Expr:
     def render() -> Expr:
         expr, by = writer.shaped(node.operands[0]), node["by"]
-        cut = _subscript(expr, node["axis"], f":-{by}")
-        if len(node.operands) == 2:
-            before = layout.ordered(writer.shaped(node.operands[1]), expr.names)
-            text = f"torch.cat(({before.text}, {expr.text}), dim={_dim(expr, node['axis'])}){cut}"
-        else:
-            after = len(expr.axes) - 1 - expr.names.index(node["axis"])
-            text = f"F.pad({expr.text}, ({'0, 0, ' * after}{by}, 0)){cut}"
-        return expr.with_text(text)
+        if by < 0:
+            cut = _subscript(expr, node["axis"], f"{-by}:")
+            return expr.with_text(f"{_padded(expr, node['axis'], f'0, {-by}')}{cut}")
+        return expr.with_text(f"{_preceded(writer, node, expr, by)}{_subscript(expr, node['axis'], f':-{by}')}")
+
+    return writer.fit(render, node.operands)
+
+
+def _delays(writer: Writer, node: Node) -> Expr:
+    def render() -> Expr:
+        expr, to = writer.shaped(node.operands[0]), node["to"]
+        width = writer.size(to)
+        size = to.size
+        before = writer.emission.blanks.mark(size.value - 1, "before") if size.is_constant else f"{width} - 1"
+        text = f"{_preceded(writer, node, expr, before)}.unfold({expr.names.index(node['axis'])}, {width}, 1)"
+        return replace(expr.with_text(text), axes=(*expr.axes, to))
 
     return writer.fit(render, node.operands)
 
@@ -371,10 +445,12 @@ def _last(writer: Writer, node: Node, expr: Expr) -> Expr:
 
 
 SINGLE: Mapping[str, Callable[[Writer, Node], Expr]] = {
-    "const": _const, "param": _param, "state": _state, "ambient": _ambient, "index": _arange, "position": _arange,
-    "sum": _reduction("sum"), "mean": _reduction("mean"), "max": _reduction("amax"), "min": _reduction("amin"),
+    "const": _const, "param": _param, "state": _state, "ambient": _ambient, "table": _table,
+    "index": _arange, "position": _arange,
+    "size": _size,
+    "sum": _reduction("sum"), "mean": _reduction("mean"), "max": _max, "min": _reduction("amin"),
     "argmax": _argmax, "softmax": _softmax, "top": _top, "take": _take, "rename": _rename, "expand": _expand,
     "select": _select, "merge": _merge, "slice": _slice, "concat": _cat, "stack": _stack, "dot": dot, "cast": cast,
-    "dropout": dropout, "shift": _shift, "cumsum": _cumsum, "append": _cat, "last": _last,
+    "dropout": dropout, "shift": _shift, "delays": _delays, "cumsum": _cumsum, "append": _cat, "last": _last,
 }
 SEVERAL: Mapping[str, Callable[[Writer, Node], None]] = {"split": _split, "call": call, "repeat": repeat, "scan": scan}

@@ -19,7 +19,7 @@ def method_lines(emission: Emission, name: str, methods: Sequence[Method]) -> li
     arguments += [f"{n}: nn.Module" for n in one.outside.values()]
     arguments += [f"{one.ambients[a]}: Tensor" for a in one.ordered_ambients()]
     is_entry = one.function.name == emission.module.entry
-    if one.stateful:
+    if one.stateful and one.function.name != emission.module.encoder:
         arguments += ["states: dict[str, Tensor]", *([] if is_entry else ["path: str"])]
     returns = _returns(emission, one, is_entry)
     head = f"def {name}({', '.join(arguments)}) -> {returns}:"
@@ -34,9 +34,11 @@ def method_lines(emission: Emission, name: str, methods: Sequence[Method]) -> li
 
 def _returns(emission: Emission, method: Method, is_entry: bool) -> str:
     values = ["float" if r.number is not None else "Tensor" for r in method.results]
+    if method.function.name == emission.module.encoder:
+        values = ["dict[str, Tensor]"]
     if is_entry:
         penalties = sum(n.startswith("penalty.") for n in method.function.outputs)
         values = values[: len(values) - penalties]
         values += ["dict[str, Tensor]"] if penalties else []
         values += ["dict[str, Tensor]"] if emission.is_step else []
-    return values[0] if len(values) == 1 else f"tuple[{', '.join(values)}]"
+    return "None" if not values else values[0] if len(values) == 1 else f"tuple[{', '.join(values)}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 from ...ir.module import Instance, Layers, Module, Path
@@ -32,6 +33,9 @@ def to_torch(module: Module) -> str:
     entry = module.main
     given = [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in entry.inputs]
     root = emission.method(entry, given)
+    if module.encoder:
+        encoder = module.functions[module.encoder]
+        emission.method(encoder, [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in encoder.inputs])
     refuse_shared_noise(emission, root)
     return _file(emission, _classes(emission), root, head)
 
@@ -106,7 +110,8 @@ def _kinds(emission: Emission, path: Path, layers: Layers) -> list[int]:
 
 def _file(emission: Emission, classes: list[Class], root: Method, head: Head | None) -> str:
     module = emission.module
-    blocks: list[list[str]] = [text.split("\n") for text in helper_texts(emission.helpers)]
+    blocks: list[list[str]] = [_tables_lines(emission)] if emission.tables else []
+    blocks += [text.split("\n") for text in helper_texts(emission.helpers)]
     for method in emission.free:
         lines = method_lines(emission, method.name, [method, *method.twins])
         blocks.append(_shown(emission, lines))
@@ -121,6 +126,15 @@ def _file(emission: Emission, classes: list[Class], root: Method, head: Head | N
 
 def _shown(emission: Emission, lines: list[Line]) -> list[str]:
     return [text for line in lines for text in (laid_out(line, emission.blanks.fill(line.text)) if line.text else [""])]
+
+
+def _tables_lines(emission: Emission) -> list[str]:
+    """Tuples of numbers that the program looks up."""
+    found = []
+    for values, name in emission.tables.items():
+        rows = textwrap.wrap(values[1:-1], 112, break_long_words=False)
+        found += [f"{name} = (", *(f"    {row}" for row in rows), ")"]
+    return found
 
 
 FORMS = {

@@ -17,7 +17,7 @@ def initial_states_lines(module: Module, parameter: str | None) -> list[str]:
         lines += [
             '        """The states before the first token, by the path of the place that keeps them.',
             "",
-            "        What depends on no token is not among them: the first step of all computes it.",
+            "        What depends on no token is not among them: `encode` computes it, once.",
             '        """',
         ]
     else:

@@ -203,24 +203,38 @@ def laid_out(line: Line, text: str) -> list[str]:
         target, layers = text[:-1].split("(", 1)
         rows = layers.replace(" else ", "\nelse ").replace(" for ", "\nfor ").split("\n")
         return [f"{pad}{target}(", *(f"{pad}    {row}" for row in rows), f"{pad})"]
-    if len(whole) <= WIDEST or not text.startswith("def "):
-        return [whole if len(whole) <= WIDEST else f"{pad}{text}"]
+    if len(whole) <= WIDEST:
+        return [whole]
+    if not text.startswith("def "):
+        return _broken_call(text, pad, shapes) if len(pad) + len(text) > WIDEST else [f"{pad}{text}"]
     head, rest = text.split("(", 1)
     arguments, tail = rest.rsplit(") -> ", 1)
+    return _rows(head, arguments, f" -> {tail}{shapes}", pad)
+
+
+def _broken_call(text: str, pad: str, shapes: str) -> list[str]:
+    """A statement that is one call, its arguments on lines of their own; any other statement stays as it is."""
+    target = re.match(r"(?:[\w, ]+ = )?[\w.]+\(", text)
+    if target is None or not text.endswith(")"):
+        return [f"{pad}{text}"]
+    return _rows(text[: target.end() - 1], text[target.end() : -1], shapes, pad)
+
+
+def _rows(head: str, arguments: str, tail: str, pad: str) -> list[str]:
     lines, row = [f"{pad}{head}("], f"{pad}    "
     for argument in _arguments(arguments):
         if len(row) + len(argument) + 1 > WIDEST:
             lines.append(row.rstrip())
             row = f"{pad}    "
         row += f"{argument}, "
-    return [*lines, row.rstrip(), f"{pad}) -> {tail}{shapes}"]
+    return [*lines, row.rstrip(), f"{pad}){tail}"]
 
 
 def _arguments(text: str) -> list[str]:
-    """The parameters of a signature; commas inside of brackets do not part them."""
+    """The parts of a signature or of a call; commas inside of brackets do not part them."""
     found, depth = [""], 0
     for c in text:
-        depth += (c == "[") - (c == "]")
+        depth += (c in "([{") - (c in ")]}")
         if c == "," and not depth:
             found.append("")
         else:

@@ -13,7 +13,7 @@ from ...ir.graph import Graph, Node, Value
 from ...ir.module import Function, Reference
 from . import layout
 from .emission import Emission
-from .method import AMBIENT_ORDER, Method
+from .method import Method, is_ambient
 from .names import Names, key_part
 from .text import Expr, Level, Line, Precision, literal, shape_of
 
@@ -63,7 +63,7 @@ class Writer:
             if node.op == "input":
                 if node["name"] in self.inputs:
                     self.values[node.values[0]] = self.inputs[node["name"]]
-            elif any(v in self.uses for v in node.values):
+            elif any(v in self.uses for v in node.values) or not node.values:
                 self.emit(node)
         return tuple(self.values[v] for v in self.graph.outputs)
 
@@ -76,6 +76,8 @@ class Writer:
     def write_states(self) -> None:
         """The new states, after everything that reads the old ones (those have variables)."""
         for state in self.function.states:
+            if self.graph[state.update].op == "state":
+                continue  # a constant stays what it is
             update = layout.ordered(self.real(self.shaped(state.update)), state.type.names)
             self.scope.line(f"states[{self.key(key_part(state.name))}] = {update.text}", (update.axes,))
 
@@ -224,7 +226,7 @@ class Writer:
 
     def _is_unmeasured(self, node: Node) -> bool:
         """Whether a node counts along an axis whose length is not known yet."""
-        if node.op not in ("index", "position"):
+        if node.op not in ("index", "position", "size"):
             return False
         size: Size = node["axis"].size
         return not size.is_constant and self._known_length(size) is None
@@ -270,7 +272,7 @@ class Writer:
 
     def key(self, text: str) -> str:
         """The key of a state below this method's place, as source."""
-        if self.function.name == self.emission.module.entry:
+        if self.function.name in self.emission.module.entries:
             return f'"{text}"' if "{" not in text else f'f"{text}"'
         return f'f"{{path}}.{text}"'
 
@@ -278,7 +280,7 @@ class Writer:
 
     def ambient(self, name: str) -> str:
         """The parameter that holds an ambient value."""
-        if name not in AMBIENT_ORDER:
+        if not is_ambient(name):
             raise WeftError(errors.not_in_torch(f"the ambient value `{name}`", "it has no parameter", None))
         ambients = self.scope.method.ambients
         if name not in ambients:
@@ -304,12 +306,12 @@ class Writer:
 
 def _spec_names(graph: Graph) -> dict[Value, str]:
     """What the spec calls values. Of several nodes that a derivation made of one, the last needed has it."""
-    needed = {v.node for v in graph.outputs}
+    needed = {v.node for v in graph.outputs} or {node.id for node in graph.nodes()}
     found: dict[str, Value] = {}
     for node in reversed(list(graph.nodes())):
         if node.id in needed:
             needed |= {v.node for v in node.operands}
-        if node.origin.name and node.op not in ("input", "param", "state", "ambient") and node.id in needed:
+        if node.values and node.origin.name and node.op not in ("input", "param", "state", "ambient") and node.id in needed:
             found.setdefault(node.origin.name, node.values[0])
     return {value: name for name, value in found.items()}
 
@@ -317,5 +319,5 @@ def _spec_names(graph: Graph) -> dict[Value, str]:
 DEFAULT_NAMES = {
     "take": "rows", "pow": "power", "softmax": "weights", "split": "parts",
     "top": "chosen", "sum": "total", "mean": "mean", "max": "top", "append": "history", "argmax": "best",
-    "stack": "pair",
+    "stack": "pair", "delays": "near", "table": "table",
 }

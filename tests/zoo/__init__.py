@@ -1,0 +1,1 @@
+"""Every family of the standard library against the implementation of `transformers`."""
