@@ -8,6 +8,10 @@
     weft.to_onnx(decoder, weights, "tiny-onnx")  # an export folder
     weft.Session("tiny-onnx").logits(tokens)     # run by ONNX Runtime
 
+Adapters are a transformation of a program:
+
+    adapted = weft.adapt(program, "Tiny", ["lora(rank = 8, alpha = 16) on blocks.attn.{q, v}"])
+
 Bad input raises `weft.WeftError`, which carries diagnostics.
 """
 
@@ -16,6 +20,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .compiler.adaptation import Adaptation, adapt
 from .compiler.check import Checked, check
 from .compiler.compile import compile
 from .compiler.ir.module import Module
@@ -53,6 +58,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Adaptation",
     "Checked",
     "Diagnostic",
     "Module",
@@ -62,6 +68,7 @@ __all__ = [
     "Session",
     "WeftError",
     "__version__",
+    "adapt",
     "apply",
     "check",
     "compile",

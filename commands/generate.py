@@ -24,7 +24,7 @@ _TEMPERATURE = 0.8
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a run, or of an ONNX export")
     parser.add_argument(
-        "prompt", metavar="PROMPT", nargs="?", default="", help="the text to go on from (default: none)"
+        "prompt", metavar="PROMPT", nargs="?", default="", help="the text to go on from, or to read (default: none)"
     )
     parser.add_argument(
         "--engine",
@@ -58,8 +58,8 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
     temperature = 0.0 if arguments.greedy else arguments.temperature
     sampling = Sampling(temperature, arguments.top_k, arguments.top_p, arguments.seed)
-    name, engine, tokenizer = _open(Path(arguments.run), arguments.engine, arguments.device)
-    _write(name, engine, tokenizer, arguments.prompt, sampling, arguments.max_tokens, arguments.json, terminal)
+    name, engine, tokenizer, begin = _open(Path(arguments.run), arguments.engine, arguments.device)
+    _write(name, engine, tokenizer, begin, arguments.prompt, sampling, arguments.max_tokens, arguments.json, terminal)
     return 0
 
 
@@ -71,8 +71,11 @@ def write_on(folder: Path, prompt: str, engine: str, maximum: int, terminal: Ter
     _write(*opened, prompt, Sampling(_TEMPERATURE), maximum, False, terminal)
 
 
-def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, Tokenizer]:
-    """The engine that is asked for, or the natural one: an export folder runs in ONNX Runtime, a run in PyTorch."""
+def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, Tokenizer, tuple[int, ...]]:
+    """The engine that is asked for, or the natural one: an export folder runs in ONNX Runtime, a run in PyTorch.
+
+    The tokens are those that a decoder starts with after an encoder's source.
+    """
     from ..compiler.emit.onnx.manifest import MANIFEST
     from ..lang import errors
     from ..lang.diagnostics import WeftError
@@ -86,18 +89,20 @@ def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, T
         session = open_session(folder, device)
         if session.tokenizer is None:
             raise WeftError(errors.not_an_export(str(folder), "it has no tokenizer to read a prompt with"))
-        return "onnx", OnnxCached(session), Tokenizer.load(session.tokenizer)
+        begin = tuple(session.manifest["metadata"].get("begin", ()))
+        return "onnx", OnnxCached(session), Tokenizer.load(session.tokenizer), begin
     trained = Trained.open(folder)
     name = engine or "torch"
     if name == "onnx":
-        return name, OnnxCached(open_session(trained.exported, device)), trained.tokenizer
-    return name, trained.torch_engine(name == "torch", chosen_device(device)), trained.tokenizer
+        return name, OnnxCached(open_session(trained.exported, device)), trained.tokenizer, trained.begin
+    return name, trained.torch_engine(name == "torch", chosen_device(device)), trained.tokenizer, trained.begin
 
 
 def _write(
     name: str,
     engine: Engine,
     tokenizer: Tokenizer,
+    begin: tuple[int, ...],
     prompt: str,
     sampling: Sampling,
     maximum: int | None,
@@ -108,9 +113,9 @@ def _write(
 
     began = time.monotonic()
     pieces = []
-    if not as_json:
+    if not as_json and not engine.reads_source:  # what an encoder reads is not the beginning of what is written
         terminal.write(prompt)
-    for piece in generate_text(engine, tokenizer, prompt, sampling, maximum=maximum):
+    for piece in generate_text(engine, tokenizer, prompt, sampling, maximum=maximum, begin=begin):
         pieces.append(piece)
         if not as_json:
             terminal.write(piece)
@@ -134,8 +139,9 @@ examples:
   weft generate runs/first "def " --greedy --engine onnx
   weft generate runs/first/onnx "class " --temperature 0.9 --top-p 0.95 --seed 7
 
-prints the prompt and the text after it. All engines choose the same tokens from the same prompt and seed: the cached
-ones only do not read the text anew for every token.
+prints the prompt and the text after it; a model with an encoder reads the prompt, and only what it writes is printed.
+All engines choose the same tokens from the same prompt and seed: the cached ones only do not read the text anew for
+every token.
 exit codes: 0 fine, 1 the run or the export is not usable, 2 the command was called wrongly, 130 interrupted""",
     _arguments,
     _run,

@@ -20,7 +20,10 @@ from ..lang.diagnostics import WeftError
 from ..lang.program import read
 from ..runtime import files
 from ..runtime.engines import Engine, TorchCached, TorchFull
+from ..runtime.hub.begin import begin
+from ..runtime.hub.record import FOLDER
 from ..runtime.hub.writing import export_checkpoint
+from ..runtime.inputs import Reading
 from ..runtime.model import build, load_weights
 from ..runtime.run import Run
 from ..runtime.session import Session
@@ -72,6 +75,11 @@ class Trained:
         return min([*asked, *([longest] if longest else [])], default=None)
 
     @property
+    def begin(self) -> tuple[int, ...]:
+        """The tokens that a decoder with an encoder starts with, where the run was imported with such."""
+        return begin(self.run.folder / FOLDER)
+
+    @property
     def exported(self) -> Path:
         """Where the ONNX export of a run lies when nobody says otherwise."""
         return self.run.folder / "onnx"
@@ -79,9 +87,11 @@ class Trained:
     def torch_engine(self, cached: bool, device: str) -> Engine:
         """PyTorch with the weights of the run: with the derived cache, or over the whole text for every token."""
         if cached and self.module.stream:
-            model = self._loaded(step(self.module), "decoder.py")
-            return TorchCached(model, self.context, device)
-        return TorchFull(self._loaded(self.module, "model.py"), self.context, device)
+            decoder = step(self.module)
+            model = self._loaded(decoder, "decoder.py")
+            return TorchCached(model, self.context, device, bool(decoder.encoder))
+        reading = Reading.of(self.module)
+        return TorchFull(self._loaded(self.module, "model.py"), self.context, device, reading)
 
     def _loaded(self, module: Module, file: str) -> Any:
         model = build(to_torch(module), module.name, self.run.stage(self.stage) / f"generate_{file}")
@@ -91,7 +101,9 @@ class Trained:
     def export_onnx(self, folder: Path) -> Path:
         """The run as an export folder for ONNX Runtime."""
         module = step(self.module, rows=True) if self.module.stream else rows(self.module)
-        metadata = {} if self.context is None else {"context": self.context}
+        metadata: dict[str, Any] = {} if self.context is None else {"context": self.context}
+        if self.begin:
+            metadata["begin"] = list(self.begin)
         return to_onnx(module, self.weights, folder, tokenizer=self.run.tokenizer if self.run.tokenizer.is_file() else None, metadata=metadata)
 
     def export_torch(self, folder: Path) -> Path:

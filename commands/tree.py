@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.text import Text
 from rich.tree import Tree
@@ -48,7 +48,7 @@ def _about(module: Module) -> _About:
                 operands = ", ".join(axes(graph.type(v)) for v in node.operands)
                 flows.setdefault(node["instance"].resolve(use.path), f"{operands} → {axes(node.types[0])}")
     states: dict[Path, list[State]] = {}
-    decoder = step(module) if module.stream else None
+    decoder = replace(step(module), encoder="") if module.stream else None  # what is remembered, wherever it is from
     for use in uses(decoder).found if decoder else ():
         states.setdefault(use.path, []).extend(decoder.functions[use.function].states if decoder else ())
     return _About(flows, states, sizes)

@@ -15,7 +15,7 @@ from ..lang.parser import parse
 from ..lang.plans import SelectionPlan, Term
 from ..lang.program import STDLIB, Program, load, load_source
 from ..lang.selectors import read_selection, select
-from ..lang.source import Source, Span
+from ..lang.source import Source
 from .changes import instances, override_lines
 from .compile import compile
 from .facts import model_facts
@@ -70,13 +70,18 @@ def adapt(
     for selection in selections:
         plan = _read(selection, module) if isinstance(selection, str) else selection
         wanted |= _stand_in_values(plan, module, wanted)
-    return changed(program, model, wanted, name)
+    return changed(program, model, wanted, name, module)
 
 
-def changed(program: Program, model: str, values: Mapping[Path, str], name: str | None = None) -> Adaptation:
-    """The model with other values at some paths: `("blocks", 1, "attn", "q")` -> "LoRA(original, rank = 4)"."""
+def changed(
+    program: Program, model: str, values: Mapping[Path, str], name: str | None = None, original: Module | None = None
+) -> Adaptation:
+    """The model with other values at some paths: `("blocks", 1, "attn", "q")` -> "LoRA(original, rank = 4)".
+
+    `original` is the model as it is compiled, for those who have it.
+    """
     name = name or f"{model}Adapted"
-    original = compile(program, model)
+    original = original or compile(program, model)
     lines = override_lines(values, original)
     text = program.main.source.text.rstrip("\n")
     known = _library_names()
@@ -88,10 +93,28 @@ def changed(program: Program, model: str, values: Mapping[Path, str], name: str 
     adapted = load_source(Source(program.main.source.path, text), path.parent if path.is_file() else None)
     if any(d.severity == "error" for d in adapted.diagnostics):
         raise WeftError(*adapted.diagnostics)
-    module = compile(adapted, name)
+    return _adaptation(adapted, name, model, original)
+
+
+def adaptation(program: Program, model: str) -> Adaptation:
+    """The adapters of a model that the main file writes as `BASE with { .. }`. Raises WeftError when it does not."""
+    found = program.main.items.get(model)
+    value = found.value if isinstance(found, tree.DerivedModel) else None
+    if not isinstance(value, tree.With) or not isinstance(value.base, tree.Name):
+        raise WeftError(errors.no_adapters(model))
+    return _adaptation(program, model, value.base.id, compile(program, value.base.id))
+
+
+def _adaptation(program: Program, model: str, base: str, original: Module) -> Adaptation:
+    module = compile(program, model)
     paths = dict(_pairs(module.root, original.root, "", ""))
-    trainable = tuple(p for p, _ in module.parameters() if p not in set(paths.values()))
-    return Adaptation(adapted, name, model, module, original, paths, trainable, stand_ins(adapted, name))
+    parameters, before = dict(module.parameters()), dict(original.parameters())
+    found = stand_ins(program, model)
+    if not found or any(p not in paths or parameters[paths[p]].shape != q.shape for p, q in before.items()):
+        raise WeftError(errors.no_adapters(model))
+    kept = set(paths.values())
+    trainable = tuple(p for p in parameters if p not in kept)
+    return Adaptation(program, model, base, module, original, paths, trainable, found)
 
 
 def _library_names() -> frozenset[str]:
@@ -136,7 +159,8 @@ _PREFIX = """original with {{
 def _stand_in_values(plan: SelectionPlan, module: Module, before: Mapping[Path, str]) -> dict[Path, str]:
     """The value of every part that a selection adapts; `before` are those of earlier selections."""
     kinds = METHODS[plan.method.name]
-    selected = [_plain(path) for path in plan.paths]
+    weights = {path for path, _ in model_facts(module).weights}
+    selected = [_plain(path.rpartition(".")[0] if path in weights else path) for path in plan.paths]
     left_out = [_plain(path) for path in _excluded(plan, module)]
     values: dict[Path, str] = {}
     for path, block in instances(module).items():
@@ -145,7 +169,7 @@ def _stand_in_values(plan: SelectionPlan, module: Module, before: Mapping[Path, 
             continue  # a layer: its number follows the name of the repeat
         if any(names[: len(e)] == e for e in left_out):
             continue
-        inside = any(names[: len(s)] == s or s[:-1] == names for s in selected)
+        inside = any(names[: len(s)] == s for s in selected)
         chosen = inside if plan.method.name in WITHIN else names in selected
         if chosen and (block in kinds or "" in kinds):
             value = _value(plan.method, kinds.get(block, kinds.get("", "")))
@@ -153,9 +177,8 @@ def _stand_in_values(plan: SelectionPlan, module: Module, before: Mapping[Path, 
                 value = value.replace("original", before[path], 1)
             values[path] = value
     if not values:
-        wanted = [f"`{k}`" for k in kinds if k]
-        span: Span = plan.selector.span
-        raise WeftError(errors.not_adaptable(plan.method.name, plan.selector.span.text, wanted, span))
+        span = plan.selector.span
+        raise WeftError(errors.not_adaptable(plan.method.name, span.text, [k for k in kinds if k], span))
     return values
 
 
@@ -173,9 +196,8 @@ def _value(method: Term, block: str) -> str:
     if method.name == "prefix":
         return prefix_value(method["count"])
     given = dict(method.arguments)
-    if block == "LoRAEmbedding":
-        if given.pop("dropout"):
-            raise WeftError(errors.not_built_yet("`dropout` of ids", ("adapt the embedding without it",), method.span))
+    if block == "LoRAEmbedding" and given.pop("dropout"):
+        raise WeftError(errors.not_built_yet("`dropout` of ids", ("adapt the embedding without it",), method.span))
     return stand_in(block, given)
 
 
@@ -186,9 +208,7 @@ def prefix_value(count: int) -> str:
 
 def stand_in(block: str, settings: Mapping[str, bool | int | float]) -> str:
     """`LoRA(original, rank = 4, alpha = 8.0)`: what is 0 or false is left out."""
-    given = [
-        f"{n} = {str(v).lower() if isinstance(v, bool) else v}" for n, v in settings.items() if v is not False and v != 0
-    ]
+    given = [f"{n} = {str(v).lower() if isinstance(v, bool) else v}" for n, v in settings.items() if v]
     return f"{block}({', '.join(['original', *given])})"
 
 

@@ -28,6 +28,8 @@ from .lower.results import TWICE
 from .lower.scope import Scope
 from .lower.templates import lower_rule
 from .lower.values import Component, FnValue, Pack, describe
+from .passes.contract import apply
+from .passes.pipeline import passes
 from .stream import step
 
 
@@ -62,7 +64,7 @@ def check(program: Program) -> Checked:
                 elif isinstance(item, tree.Block):
                     check_block(program.main, item)
                 elif isinstance(item, tree.Model | tree.DerivedModel):
-                    module = compile_model(program, name)
+                    module = apply(compile_model(program, name), passes("O0"))
                     if module.stream is not None:
                         step(module)  # refuses what sees the future
                     modules[name] = module
@@ -98,7 +100,7 @@ def _facts(program: Program, path: tuple[str, ...] | None, item: tree.Item) -> M
         raise WeftError(errors.unknown_name(name, program.models, item.span))
     unit, declaration = model_item(program, name)
     component = Elaborator().item(unit, declaration, name_span(declaration))
-    return model_facts(compile_component(name, component), component)
+    return model_facts(apply(compile_component(name, component), passes("O0")), component)
 
 
 def mapped_model(found: CheckpointMap) -> tuple[Module, tuple[str, ...]]:
@@ -114,7 +116,7 @@ def mapped_model(found: CheckpointMap) -> tuple[Module, tuple[str, ...]]:
     parts = [p.name for p in declaration.parameters]
     parts += [m.name for m in declaration.members if isinstance(m, tree.Bind | tree.DimDecl)]
     parts += [r.index for r in walk(declaration) if isinstance(r, tree.Repeat) and r.index is not None]
-    return compile_component(found.model, component), tuple(parts)
+    return apply(compile_component(found.model, component), passes("O0")), tuple(parts)
 
 
 def _once(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:

@@ -17,6 +17,7 @@ from .experts import active_parameters, expert_shares
 from .flops import work
 from .ir.instances import find, uses
 from .ir.module import Instance, Layers, Module, count_parameters
+from .ir.sources import sources
 from .quantities import spelled
 from .stream import StateEntry, state_plan, step
 
@@ -108,6 +109,7 @@ class StateRow:
 class Plan:
     """The costs of one model for `batch` sequences of `context` tokens; bytes by precision (`f32`, `bf16`).
 
+    With an encoder, a token of the text comes with one of the source.
     `active` are the parameters that one token meets, `embedding` those of lookup tables.
     """
 
@@ -135,7 +137,7 @@ def plan(module: Module, context: int = 2048, batch: int = 1) -> Plan:
     training, inference = {}, {}
     for precision, width in BYTES.items():
         training[precision] = Training(4 * count, 4 * count, 8 * count, kept * width)
-        held = sum(_held(e, context) for e in state_plan(decoder, width)) if decoder else 0
+        held = sum(_held(e, context) for e in _states_of(decoder, context, width)) if decoder else 0
         inference[precision] = Inference(width * count, held * batch)
     return Plan(
         module.name, context, batch, _parts(module), count, active_parameters(module), _embedding(module),
@@ -171,7 +173,7 @@ def _flops(module: Module, decoder: Module | None, context: int) -> Flops:
     routed = work(module, expert_shares(module))[module.entry]
     linear = _per_token(full.contractions, module)
     last = _number(full.contractions, module, context, 1) / context
-    if decoder:  # exact for windows: their histories are short there
+    if decoder and not decoder.encoder:  # exact for windows: their histories are short there
         one = {decoder.sequence: Size.of(1)}
         last = _number(work(decoder)[decoder.entry].contractions.substitute(one), decoder, context, 1)
     other = _number(full.other, module, context, 1) / context
@@ -221,9 +223,14 @@ def _held(entry: StateEntry, context: int) -> int:
     return entry.fixed_bytes + entry.bytes_per_token * context
 
 
+def _states_of(decoder: Module, context: int, width: int = 4) -> tuple[StateEntry, ...]:
+    """The states of a decoder; the source of an encoder is as long as the text."""
+    return state_plan(decoder, width, dict.fromkeys(sources(decoder), context))
+
+
 def _states(decoder: Module | None, context: int, batch: int) -> tuple[StateRow, ...]:
     rows: dict[tuple[str, str, str], StateRow] = {}
-    for entry in state_plan(decoder) if decoder else ():
+    for entry in _states_of(decoder, context) if decoder else ():
         key = (re.sub(r"(?<=\.)\d+(?=\.)", "*", entry.path), entry.kind, spelled(entry.type))
         row = rows.get(key, StateRow(*key, 0, 0, 0))
         held = _held(entry, context) * batch

@@ -13,8 +13,9 @@ from .program import Unit
 from .source import Span
 from .walk import walk
 
-FORMS = ("default", "given", "stored", "contains", "length", "refuse", "config", "none")
+FORMS = ("default", "given", "stored", "contains", "length", "text", "replaced", "refuse", "config", "none")
 """Words that only a config knows: `default(a, b)` is the first that is there, `given(a)` whether it is,
+`text(a)` a list of texts as one, `replaced(a, old, new)` a list with other entries for equal ones,
 `refuse(a)` says that the checkpoint is not covered."""
 
 
@@ -137,6 +138,7 @@ class Reading:
         self.read.add(path)
         if value is None:
             return Missing(".".join(path))
+        value = _number(value)
         return Keys(self, path, value) if isinstance(value, dict) else value
 
     def let(self, name: str) -> Any:
@@ -257,7 +259,7 @@ class Evaluation:
         if isinstance(value, list) and isinstance(at, tree.Expression):
             return tree.Index(as_tree(value, e.value), at, span=e.span)
         if isinstance(value, list) and isinstance(at, int) and -len(value) <= at < len(value):
-            return value[at]
+            return _number(value[at])
         raise WeftError(errors.wrong_config_value(f"entry {at} of `{e.value.span.text}`", e.span))
 
     def _plain(self, e: tree.Expression) -> Any:
@@ -273,8 +275,10 @@ class Evaluation:
         if name == "default":
             for argument in arguments:
                 value = self.value(argument.value)
-                if not isinstance(value, Missing) or value is LEFT_OUT:
+                if not isinstance(value, Missing):
                     return value
+                if value is LEFT_OUT and argument is arguments[-1]:
+                    return LEFT_OUT
             return Missing(" or ".join(a.value.span.text for a in arguments))
         if name == "refuse":
             shown = " ".join(str(self._plain(a.value)) for a in arguments)
@@ -283,12 +287,12 @@ class Evaluation:
             return not isinstance(self.value(arguments[0].value), Missing)
         if name == "stored":
             return self.reading.stored(self._plain(arguments[0].value))
-        if name in ("contains", "length") or name in _MATHEMATICS:
+        if name in ("contains", "length") or name in _FUNCTIONS:
             values = [self._plain(a.value) for a in arguments]
             if not any(isinstance(v, tree.Expression) for v in values):
                 if name == "contains":
                     return values[1] in (values[0].values if isinstance(values[0], Keys) else values[0])
-                return len(values[0]) if name == "length" else _MATHEMATICS[name](*values)
+                return len(values[0]) if name == "length" else _FUNCTIONS[name](*values)
         found = self.unit.find(name)
         if found is not None and isinstance(found[1], tree.Fn) and is_static(found[1]):
             return self._inlined(found[0], found[1], e)
@@ -369,10 +373,16 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
 
-_MATHEMATICS: Mapping[str, Callable[..., Any]] = {
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "round": round,
     "minimum": min, "maximum": max, "int": int, "real": float, "abs": abs,
+    "text": "".join, "replaced": lambda values, old, new: [new if v == old else v for v in values],
 }  # fmt: skip
+
+
+def _number(value: Any) -> Any:
+    """JSON has no infinity: it is stored as `{"__float__": "Infinity"}`."""
+    return float(value["__float__"]) if isinstance(value, dict) and value.keys() == {"__float__"} else value
 
 
 def is_static(fn: tree.Fn) -> bool:

@@ -302,8 +302,15 @@ def duplicate_name(name: str, span: Span, first: Span, help: str = "give one of 
 def no_such_module(name: str, known: Sequence[str], span: Span) -> Diagnostic:
     return finding(
         f"there is no file for `use {name}`", span, "not beside this file and not in the standard library",
-        help=did_you_mean(name, known) or (f"the standard library has: {', '.join(known)}",),
+        help=did_you_mean(name, known) or _library(known),
     )
+
+
+def _library(known: Sequence[str]) -> tuple[str, ...]:
+    """The files of the standard library; models are many and only counted."""
+    models = [n for n in known if n.startswith("models.")]
+    rest = ", ".join(n for n in known if n not in models)
+    return (f"the standard library has: {rest}, and {len(models)} files `models.*`",)
 
 
 @code("E0204", "name not in module")
@@ -703,6 +710,14 @@ def no_original(name: str, span: Span) -> Diagnostic:
     return finding(
         f"`{name}` is repeated layers: there is no single `original`", span, "asked for here",
         help=(f"change a part of the layers: `{name}.PART = ..`, with its own `original`",),
+    )
+
+
+@code("E0610", "input that cannot be left out")
+def input_needed(name: str, reason: str, span: Span) -> Diagnostic:
+    return finding(
+        f"`{name}` has a default, but {reason}", span, "may be left out",
+        help=("give it the axes of another input, or no default",),
     )
 
 
@@ -1224,7 +1239,7 @@ def not_an_export(folder: str, reason: str) -> Diagnostic:
 
 @code("E0934", "input that does not fit")
 def session_input(name: str, reason: str) -> Diagnostic:
-    return finding(f"`{name}` does not fit the exported model: {reason}")
+    return finding(f"`{name}` does not fit the model: {reason}")
 
 
 # ------------------------------------------------------------------ E094x, E095x: training and generation
@@ -1415,3 +1430,11 @@ def not_mergeable(path: str, block: str, reason: str) -> Diagnostic:
 @code("E0973", "adapter that PEFT cannot hold")
 def not_writable_adapter(reason: str) -> Diagnostic:
     return finding(f"these adapters have no form in the files of PEFT: {reason}")
+
+
+@code("E0974", "model that is no base with adapters")
+def no_adapters(model: str) -> Diagnostic:
+    return finding(
+        f"`{model}` is no base model with adapters beside its weights",
+        help=("write it as `model NAME = BASE with { PATH = LoRA(original, ..) }`, and change nothing else there",),
+    )

@@ -7,7 +7,7 @@ from .expression_printer import quoted, tightness
 
 
 def expression_text(node: tree.Expression) -> str:
-    """An expression on one line. Repeats, scans and choices that name values have no such text: they raise TypeError."""
+    """An expression, on one line where there is a way to. Repeats, scans and choices that name values have no such text: they raise TypeError."""
     match node:
         case tree.Name():
             return node.id
@@ -38,9 +38,9 @@ def expression_text(node: tree.Expression) -> str:
             sides = f"{{ {expression_text(then.result)} }} else {{ {expression_text(otherwise.result)} }}"
             return f"if {expression_text(node.condition)} {sides}"
         case tree.With():
-            changes = "; ".join(f"{'.'.join(o.path)} = {expression_text(o.value)}" for o in node.overrides)
-            if len(node.overrides) == 1:
-                return f"{_within(node.base, node)} with {{ {changes} }}"
+            changes = [f"{'.'.join(o.path)} = {expression_text(o.value)}" for o in node.overrides]
+            inside = f" {changes[0]} " if len(changes) == 1 else "\n" + "\n".join(changes) + "\n"
+            return f"{_within(node.base, node)} with {{{inside}}}"
     raise TypeError(f"{type(node).__name__} has no text on one line")
 
 

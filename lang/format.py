@@ -12,6 +12,10 @@ from .scanner import scan
 from .source import Source, Span
 
 
+_SETTLING = 4
+"""Formatting again changes nothing more after at most so many times."""
+
+
 def format_source(source: Source) -> str:
     """The text of `source` in the one style: same meaning, every comment kept.
 
@@ -20,6 +24,13 @@ def format_source(source: Source) -> str:
     """
     file = _parsed(source)
     text = _formatted(source, file)
+    for _ in range(_SETTLING):  # a value that goes over several lines now no longer has its `=` in one column
+        between = Source(source.path, text)
+        reread, problems = parse(between)
+        settled = text if problems else _formatted(between, reread)
+        if settled == text:
+            break
+        text = settled
     again = Source(source.path, text)
     whole = Span(source, 0, 1)
     reread, problems = parse(again)

@@ -115,9 +115,9 @@ class ItemPrinter(ExpressionPrinter):
             case tree.ConfigIgnore(keys=keys):
                 return sequence("ignore ", comma_list([".".join(k) for k in keys]))
             case tree.WeightEntry(path=path, stored=stored, layout=None):
-                return row(".".join(path), text(quoted(stored.value)))
+                return _stored(path, quoted(stored.value))
             case tree.WeightEntry(path=path, stored=stored, layout=layout):
-                return row(".".join(path), text(f"{quoted(stored.value)}: {layout_text(layout or ())}"))
+                return _stored(path, f"{quoted(stored.value)}: {layout_text(layout or ())}")
             case tree.StoredNames(role=role, names=names):
                 return sequence(f"{role} ", comma_list([quoted(n.value) for n in names]))
             case tree.DefaultLayout(block=block, parameter=parameter, layout=layout):
@@ -162,6 +162,11 @@ def selector_path(node: tree.SelectorPath) -> str:
     if node.kind is not None:
         return f"all {node.kind}"
     return ".".join(part[0] if len(part) == 1 else f"{{{', '.join(part)}}}" for part in node.parts)
+
+
+def _stored(path: Sequence[str], stored: str) -> Document:
+    """`path = "name": [layout]`, on two lines when it is long. The `=` are not aligned: both sides are long already."""
+    return group(".".join(path), " =", nest(SPACE_OR_BREAK, text(stored)))
 
 
 def layout_text(layout: Sequence[tree.LayoutAxis]) -> str:

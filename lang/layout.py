@@ -83,6 +83,8 @@ def _ends_statement(kept: list[Token], token: Token, following: Token | None, st
         return False
     if token.value in INFIX_BEFORE:
         return False
+    if kept[-1].type == "EQUAL" and token.type == "STRING":
+        return False  # the long name of a stored tensor, on a line of its own
     if token.value in ("on", "except") and not (following and following.type == "EQUAL"):
         return False
     return not _asks_for_more(kept)

@@ -96,12 +96,13 @@ def resolve(axes: Sequence[tree.LayoutAxis], weights: Sequence[Axes], without: M
     `without` are axes that the stored name counts instead of the layout. Axes in the result are called by their place
     in the weight. Raises Misfit.
     """
-    nodes = tuple(tuple(_nodes(axis, weights)) for axis in axes)
+    cuts = {_pieces(word): word.partition("/")[0] for axis in axes for word in _words(axis) if "/" in word}
+    nodes = tuple(tuple(_nodes(axis, weights, cuts)) for axis in axes)
     for j, weight in enumerate(weights):
         found = [axis.place(j) for top in nodes for axis in axes_of(top, j)]
         for place, (names, size) in enumerate(zip(weight.known, weight.sizes, strict=True)):
             count, counted = found.count(place), not without.keys().isdisjoint(names)
-            if count > 1:
+            if count > 1 + any(name in names for name in cuts.values()):
                 raise Misfit(f"has `{names[-1]}` twice")
             if not count and size != 1 and not counted:
                 raise Misfit(f"lacks `{names[-1]}`")
@@ -121,27 +122,55 @@ def axes_of(nodes: Sequence[Node], j: int) -> list[Axis]:
     return found
 
 
-def _nodes(axis: tree.LayoutAxis, weights: Sequence[Axes]) -> list[Node]:
+def _words(axis: tree.LayoutAxis) -> list[str]:
+    if isinstance(axis, tree.LayoutGroup):
+        return [word for term in axis.terms for part in term for word in _words(part)]
+    return [axis.name]
+
+
+def _nodes(axis: tree.LayoutAxis, weights: Sequence[Axes], cuts: Mapping[int, str]) -> list[Node]:
+    """`cuts` are the axes that lie in pieces, by the number of these: the outer half of such an axis is that number."""
     if isinstance(axis, tree.LayoutGroup):
         if len(axis.terms) == 1:
-            return [node for part in axis.terms[0] for node in _nodes(part, weights)]
+            return [node for part in axis.terms[0] for node in _nodes(part, weights, cuts)]
         if len(axis.terms) != len(weights):
             raise Misfit(f"has {len(axis.terms)} parts for {len(weights)} weights")
         return [
             Parts(tuple(
-                tuple(node for part in term for node in _nodes(part, [weight]))
+                tuple(node for part in term for node in _nodes(part, [weight], cuts))
                 for term, weight in zip(axis.terms, weights, strict=True)
             ))
         ]
     if axis.name.isdigit():
         count = int(axis.name)
+        if count in cuts and count in (1, len(weights)):
+            raise Misfit(f"has the number `{count}`, which could count weights or pieces of `{cuts[count]}`")
+        if count in cuts:
+            outer = [_axes(cuts[count], weight)[0][0] for weight in weights]
+            return [Axis(tuple(outer), count)]
         if count not in (1, len(weights)):
             raise Misfit(f"has the number `{count}`, but holds {len(weights)} weight{'s' * (len(weights) != 1)}")
         return [Pieces(count)]
-    found = [_axes(axis.name, weight) for weight in weights]
+    name, pieces = axis.name.partition("/")[0], _pieces(axis.name)
+    found = [[(place, _piece(name, size, pieces)) for place, size in _axes(name, w)] for w in weights]
     if any([size for _, size in f] != [size for _, size in found[0]] for f in found):
-        raise Misfit(f"has `{axis.name}`, which the weights do not share: write one part for each, `(a + b)`")
+        raise Misfit(f"has `{name}`, which the weights do not share: write one part for each, `(a + b)`")
     return [Axis(tuple(p for p, _ in same), same[0][1]) for same in zip(*found, strict=True)]
+
+
+def _pieces(word: str) -> int:
+    """4 of `G/4`, 1 of `G`."""
+    number = word.partition("/")[2] or "1"
+    if not number.isdigit() or int(number) < 1:
+        raise Misfit(f"has `{word}`, which does not say how many pieces")
+    return int(number)
+
+
+def _piece(name: str, size: int, pieces: int) -> int:
+    """How long each piece of an axis is."""
+    if size % pieces:
+        raise Misfit(f"has `{name}/{pieces}`, but `{name}` is {size}")
+    return size // pieces
 
 
 def _axes(name: str, weight: Axes) -> list[tuple[int, int]]:

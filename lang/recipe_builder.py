@@ -83,6 +83,9 @@ class RecipeBuilder:
     def layout_pack(self, span: Span, parts: list[Token]) -> tree.LayoutName:
         return tree.LayoutName(f"{parts[0]}..", span=span)
 
+    def layout_part(self, span: Span, parts: list[Token]) -> tree.LayoutName:
+        return tree.LayoutName(f"{parts[0]}/{parts[1]}", span=span)
+
     def layout_group(self, span: Span, parts: list[Any]) -> tree.LayoutGroup:
         return tree.LayoutGroup(tuple(parts), span=span)
 

@@ -431,7 +431,10 @@ class ConfigIgnore(Tree):
 
 @dataclass(frozen=True)
 class LayoutName(Tree):
-    """An axis by its name (`K`), a pack (`Out..`), or a number: of packed weights, or 1."""
+    """An axis by its name (`K`), a pack (`Out..`), or a number: of packed weights, or 1.
+
+    `(4 3 G/4 K)`: the axis `G` in 4 pieces, which the number 4 counts.
+    """
 
     name: str
 

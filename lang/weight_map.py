@@ -273,7 +273,7 @@ def _places(part: tree.LayoutAxis, axes: Axes) -> list[int]:
         return [i for term in part.terms for p in term for i in _places(p, axes)]
     if part.name.endswith(".."):
         return axes.pack(part.name[:-2])
-    place = axes.find(part.name)
+    place = axes.find(part.name.partition("/")[0])
     return [] if place is None else [place]
 
 

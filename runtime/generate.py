@@ -21,11 +21,12 @@ def generate(
     *,
     maximum: int | None = None,
     end: int | None = None,
+    source: Sequence[int] = (),
 ) -> Iterator[int]:
     """The tokens after a prompt of at least one token, as they are chosen; `end` stops and is not given out.
 
-    At most `maximum` tokens; without it LENGTH, or fewer when the engine's context ends before. WeftError when the
-    prompt, or the prompt and `maximum`, do not fit the context.
+    An engine with an encoder reads the `source` first. At most `maximum` tokens; without it LENGTH, or fewer when the
+    engine's context ends before. WeftError when the prompt, or the prompt and `maximum`, do not fit the context.
     """
     room = None if engine.context is None else engine.context - len(prompt)
     wanted = maximum if maximum is not None else LENGTH if room is None else min(LENGTH, room)
@@ -35,11 +36,16 @@ def generate(
         raise WeftError(errors.bad_sampling("maximum", wanted, "at least 1"))
     if room is not None and wanted > room:
         raise WeftError(errors.context_exceeded(len(prompt) + wanted, engine.context or 0))
-    return _tokens(engine, prompt, sampling, wanted, end)
+    if engine.reads_source != bool(source):
+        reason = "the model has an encoder, which reads one" if engine.reads_source else "the model has no encoder"
+        raise WeftError(errors.session_input("source", reason))
+    return _tokens(engine, prompt, sampling, wanted, end, source)
 
 
-def _tokens(engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: int, end: int | None) -> Iterator[int]:
-    logits = engine.start(prompt)
+def _tokens(
+    engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: int, end: int | None, source: Sequence[int]
+) -> Iterator[int]:
+    logits = engine.start(prompt, source)
     for number in range(wanted):
         token = choose(logits, sampling, number)
         if token == end:
@@ -50,15 +56,25 @@ def _tokens(engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: i
 
 
 def generate_text(
-    engine: Engine, tokenizer: Tokenizer, prompt: str, sampling: Sampling = GREEDY, *, maximum: int | None = None
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompt: str,
+    sampling: Sampling = GREEDY,
+    *,
+    maximum: int | None = None,
+    begin: Sequence[int] = (),
 ) -> Iterator[str]:
     """The text after a prompt in pieces, as it comes. The prompt itself is not given out.
 
-    The model reads the token that begins every document first, as it did in training.
+    The model reads the token that begins every document first, as it did in training. One with an encoder reads the
+    prompt as its source, and writes a text of its own, which starts with the tokens `begin` (or that one).
     """
+    source: Sequence[int] = ()
     ids = [tokenizer.end, *tokenizer.encode(prompt)]
-    stream = TextStream(tokenizer, ids[-1:])
-    for token in generate(engine, ids, sampling, maximum=maximum, end=tokenizer.end):
+    if engine.reads_source:
+        ids, source = list(begin) or [tokenizer.end], tokenizer.encode_source(prompt)
+    stream = TextStream(tokenizer, () if engine.reads_source else ids[-1:])
+    for token in generate(engine, ids, sampling, maximum=maximum, end=tokenizer.end, source=source):
         piece = stream.push(token)
         if piece:
             yield piece

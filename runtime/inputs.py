@@ -1,4 +1,4 @@
-"""What a model reads, for verification: its tokens and, beside them, what an encoder reads; whole, padded and packed."""
+"""What a model reads: its tokens and, beside them, what an encoder reads; drawn at random, padded, packed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Reading:
-    """The inputs of a model, by name: `tokens` is the text, `sources` are the other sequences, in order."""
+    """The inputs of a model, by name: `tokens` is the text, `sources` are the other sequences, in order.
+
+    `optional` are inputs with one entry for each token that may be left out.
+    """
 
     module: Module
     tokens: str
     sources: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
     @staticmethod
     def of(module: Module) -> Reading:
         """The text is the input along the stream (of an encoder alone, along its one sequence)."""
-        others = sources(module)
-        found = [name for name, type in module.main.inputs if not any(str(a.size) in others for a in type.axes)]
-        return Reading(module, found[-1], tuple(dict.fromkeys(n for n, _ in module.main.inputs if n not in found)))
+        others, defaults = sources(module), dict(module.defaults)
+        needed = {name: type for name, type in module.main.inputs if name not in defaults}
+        found = [name for name, type in needed.items() if not any(str(a.size) in others for a in type.axes)]
+        sizes = [a.size for a in needed[found[-1]].axes]
+        optional = tuple(n for n, t in module.main.inputs if n in defaults and [a.size for a in t.axes] == sizes)
+        return Reading(module, found[-1], tuple(n for n in needed if n not in found), optional)
 
     @property
     def vocabulary(self) -> int:
@@ -42,16 +49,21 @@ class Reading:
         found: dict[str, Array] = {self.tokens: draw.integers(0, self.vocabulary, (rows, length))}
         known = sources(self.module)
         for name, type in self.module.main.inputs:
-            if name in self.sources:
-                sizes = [str(a.size) for a in type.axes]
-                shape = [rows if s == self.module.batch else source if s in known else int(s) for s in sizes]
+            if name in (*self.sources, *self.optional):
+                lengths = {self.module.batch: rows, self.module.sequence: length, **dict.fromkeys(known, source)}
+                shape = [lengths[s] if s in lengths else int(s) for s in (str(a.size) for a in type.axes)]
                 limit = vocabulary(self.module, name) or self.vocabulary
                 found[name] = draw.integers(0, limit, shape) if type.dtype == "int" else draw.normal(size=shape)
+                found[name] = found[name] > 0 if type.dtype == "bool" else found[name]
         return found
 
-    def ordered(self, given: Mapping[str, Array]) -> tuple[Array, ...]:
+    def ordered(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values as the emitted `forward` of a full form takes them."""
-        return tuple(given[name] for name, _ in self.module.main.inputs)
+        return tuple(given[name] for name, _ in self.module.main.inputs if name in (self.tokens, *self.sources))
+
+    def beside(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of the values that may be left out."""
+        return {name: given[name] for name in self.optional if name in given}
 
     def read_first(self, given: Mapping[str, Array]) -> tuple[Array, ...]:
         """The values that `encode` takes."""

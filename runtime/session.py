@@ -57,7 +57,8 @@ class Session:
         self._output: str = self.manifest["outputs"][0]["name"]
         others = [name for name in self._inputs if name not in self._given()]
         if first is not None:
-            others += [p["name"] for p in first["inputs"] if p["name"] not in ("input_ids", "attention_mask")]
+            known = ("input_ids", "attention_mask")
+            others += [p["name"] for p in first["inputs"] if p["name"] not in known and "default" not in p]
         if others or "input_ids" not in self._inputs:
             reason = f"it takes {', '.join(others) or 'no tokens'}; a session gives token numbers alone"
             raise WeftError(errors.not_an_export(str(self.folder), reason))
@@ -89,15 +90,18 @@ class Session:
         attention_mask: ArrayLike | None = None,
         source: ArrayLike | None = None,
         source_mask: ArrayLike | None = None,
+        *,
+        inputs: Mapping[str, ArrayLike] | None = None,
     ) -> Array:
         """Logits [B, T, V] of whole rows of tokens [B, T], for a model with an encoder after their source [B, N].
 
-        Masks are 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing.
+        Masks are 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing. `inputs` are others
+        that may be left out, such as `token_type_ids` [B, T].
         """
         ids = self._tokens(tokens)
         mask = np.ones_like(ids) if attention_mask is None else self._like("attention_mask", attention_mask, ids.shape)
         positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
-        return self.step(ids, self.start(len(ids), source, source_mask), mask, positions)[0]
+        return self.step(ids, self.start(len(ids), source, source_mask), mask, positions, inputs=inputs)[0]
 
     def encode(self, source: ArrayLike, source_mask: ArrayLike | None = None) -> States:
         """What the encoder computes of rows of a source [B, N], for all steps to come.
@@ -112,6 +116,8 @@ class Session:
         for name, array in (("input_ids", ids), ("attention_mask", mask)):
             if name in {port.name for port in self._encoder.get_inputs()}:
                 binding.bind_cpu_input(name, array)
+        for name, array in self._left_out(self.manifest["encoder"]["inputs"], {}, ids.shape).items():
+            binding.bind_cpu_input(name, array)
         for state in self._constants:
             binding.bind_output(state["output"], self.device)
         self._encoder.run_with_iobinding(binding)
@@ -151,12 +157,14 @@ class Session:
         states: States,
         attention_mask: ArrayLike | None = None,
         positions: ArrayLike | None = None,
+        *,
+        inputs: Mapping[str, ArrayLike] | None = None,
     ) -> tuple[Array, States]:
         """Logits [B, C, V] of C more tokens per row [B, C], and the states after them; the given ones do not change.
 
         `attention_mask` [B, P + C] covers the tokens so far and the new ones, `positions` [B, C] counts the tokens of
         each row without its padding. Both may be left out while no row has padding and the model has a cache whose
-        length says how many tokens there were.
+        length says how many tokens there were. `inputs` are others that may be left out, for the new tokens.
         """
         ids = self._tokens(tokens)
         past = self._past(states)
@@ -177,6 +185,8 @@ class Session:
         for name, array in given.items():
             if name in self._inputs:
                 binding.bind_cpu_input(name, array)
+        for name, array in self._left_out(self.manifest["inputs"], inputs or {}, ids.shape).items():
+            binding.bind_cpu_input(name, array)
         if SOURCE_MASK in self._inputs:
             binding.bind_ortvalue_input(SOURCE_MASK, states[SOURCE_MASK])
         for state in self._states:
@@ -206,7 +216,32 @@ class Session:
 
     def _given(self) -> set[str]:
         """The inputs that a session knows how to fill."""
-        return {"input_ids", "attention_mask", "position_ids", SOURCE_MASK, *(s["input"] for s in self._states)}
+        optional = (port["name"] for port in self.manifest["inputs"] if "default" in port)
+        states = (s["input"] for s in self._states)
+        return {"input_ids", "attention_mask", "position_ids", SOURCE_MASK, *optional, *states}
+
+    def _left_out(
+        self, ports: Sequence[Mapping[str, Any]], given: Mapping[str, ArrayLike], rows: tuple[int, ...]
+    ) -> dict[str, Array]:
+        """The inputs that have a default: as they are given, or that number; `rows` is [rows, tokens]."""
+        optional = {port["name"]: port for port in ports if "default" in port}
+        for name in given:
+            if name not in optional:
+                known = f"this model takes {', '.join(optional)}" if optional else "this model takes no such input"
+                raise WeftError(errors.session_input(name, known))
+        lengths = {"batch": rows[0], "sequence": rows[1], "encoder_sequence": rows[1]}
+        found = {}
+        for name, port in optional.items():
+            shape = tuple(lengths.get(n, n) for n in port["shape"])
+            if name in given:
+                array = np.ascontiguousarray(given[name], port["dtype"])
+                if array.shape != shape:
+                    reason = f"its shape is {list(array.shape)}, not {list(shape)}"
+                    raise WeftError(errors.session_input(name, reason))
+                found[name] = array
+            else:
+                found[name] = np.full(shape, port["default"], port["dtype"])
+        return found
 
     def _tokens(self, tokens: ArrayLike, what: str = "tokens") -> Array:
         ids = np.ascontiguousarray(tokens, np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..compiler.facts import model_facts
 from ..compiler.ir.module import Module
+from ..compiler.ir.sources import sources
 from ..lang import errors
 from ..lang.diagnostics import Diagnostic, WeftError
 from ..lang.plans import ExportPlan, RecipePlan, StagePlan
@@ -49,6 +50,9 @@ def check_trainable(stage: StagePlan, module: Module) -> None:
         refuse("`expect` in a stage", stage.span, "state what is expected in the recipe")
     if module.stream is None or not module.sequence:
         problems.append(errors.no_stream_to_train(module.name, stage.loss.objective.span))
+    if sources(module):
+        advice = "models with a text alone can be trained; an emitted model with an encoder has a `loss` of its own"
+        refuse("training a model with an encoder", stage.loss.objective.span, advice)
     if problems:
         raise WeftError(*problems)
 

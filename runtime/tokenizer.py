@@ -81,6 +81,11 @@ class Tokenizer:
         """The token ids of a text, nothing added."""
         return list(self.inner.encode(text, add_special_tokens=False).ids)
 
+    def encode_source(self, text: str) -> list[int]:
+        """The token ids of a text for an encoder: with what the tokenizer adds to a whole text, else with the end."""
+        plain, whole = self.encode(text), list(self.inner.encode(text, add_special_tokens=True).ids)
+        return whole if whole != plain else [*plain, self.end]
+
     def encode_all(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """The token ids of many texts, on all cores."""
         encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)

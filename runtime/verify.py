@@ -20,6 +20,7 @@ from torch import nn
 from ..compiler import tolerance
 from ..compiler.context import longest_context
 from ..compiler.emit.onnx import to_onnx
+from ..compiler.emit.onnx.interface import PUBLIC
 from ..compiler.emit.reference import initial_states, run
 from ..compiler.emit.torch import to_torch
 from ..compiler.emit.weights import random_weights
@@ -63,9 +64,9 @@ def verify(
     """All checks of a module in full form, one after another.
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
-    is less to wait for. `weights` (sets by name) stand in the place of random ones. The reference runs the module as it was lowered, the back ends run it after all passes. It
-    should be small (see `compiler/shrink.py`): the
-    reference runs in float64 NumPy.
+    is less to wait for. `weights` (sets by name) stand in the place of random ones. The reference runs the module as it
+    was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`): the reference
+    runs in float64 NumPy.
     """
     plain = drop_penalties(module)
     optimised = apply(plain, passes())
@@ -126,7 +127,14 @@ class _Verification:
         return run(self.module, self.weights, given).values[0]
 
     def _torch(self, model: nn.Module, given: Mapping[str, Array], *ambient: Array) -> Array:
-        return _torch(model, *self.reading.ordered(given), *ambient)
+        return _torch(model, *self.reading.ordered(given), *ambient, **self.reading.beside(given))
+
+    def _onnx(self, given: Mapping[str, Array], segments: Mapping[str, Array] | None = None) -> Array:
+        """ONNX Runtime's logits; `segments` are the masks of the text and of the sources."""
+        masks = dict.fromkeys(given) if segments is None else segments
+        both = [(given[name], masks[name]) for name in (self.input, *self.reading.sources)]
+        beside = public(self.reading.beside(given))
+        return self.session.logits(*(array for pair in both for array in pair), inputs=beside)
 
     def _check(
         self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = ""
@@ -141,7 +149,9 @@ class _Verification:
             yield self._bfloat16()
         if self.back_ends.compiled:
             yield self._check("torch.compile", self._torch(_compiled(self.back_ends.full), self.given))
-        yield self._check("ONNX Runtime", self.session.logits(self.tokens, None, *self.source))
+        yield self._check("ONNX Runtime", self._onnx(self.given))
+        if self.reading.optional:
+            yield from self._left_out()
         if self.module.stream:
             yield from self._cached()
         yield from self._padded()
@@ -156,20 +166,30 @@ class _Verification:
         self.back_ends.full.float().load_state_dict(self.back_ends.state(self.weights))
         return self._check("PyTorch bfloat16", found, self._reference(given), scale)
 
+    def _left_out(self) -> Iterator[Check]:
+        """The inputs that may be left out, left out."""
+        given = {name: array for name, array in self.given.items() if name not in self.reading.optional}
+        exact = self._reference(given)
+        scale = tolerance.scales(self.module, self.weights, given, unit=FLOAT32)[0]
+        yield self._check("inputs left out, PyTorch", self._torch(self.back_ends.full, given), exact, scale)
+        yield self._check("inputs left out, ONNX Runtime", self._onnx(given), exact, scale)
+
     def _cached(self) -> Iterator[Check]:
         note = "+".join(map(str, self.chunks))
         assert self.back_ends.step_module is not None and self.back_ends.step is not None
         states, past, outputs = self._first_states(self.back_ends.step_module), 0, []
         for count in self.chunks:
-            piece = {self.input: self.tokens[:, past : past + count]}
+            names = (self.input, *self.reading.optional)
+            piece = {name: self.given[name][:, past : past + count] for name in names}
             result = run(self.back_ends.step_module, self.weights, piece, {"past": np.asarray(past)}, states)
             states, past = result.states, past + count
             outputs.append(result.values[0])
         exact64 = Scale(self.scale32.rms * 2.0**-29, self.scale32.max * 2.0**-29)
         yield self._check("cached, reference float64", np.concatenate(outputs, 1), scale=exact64, note=note)
-        found = torch_cached(self.back_ends.step, self.tokens, self.chunks, *self.source)
+        beside = self.reading.beside(self.given)
+        found = torch_cached(self.back_ends.step, self.tokens, self.chunks, *self.source, **beside)
         yield self._check("cached, PyTorch", found, note=note)
-        found = onnx_cached(self.session, self.tokens, self.chunks, *self.source)
+        found = onnx_cached(self.session, self.tokens, self.chunks, *self.source, **public(beside))
         yield self._check("cached, ONNX Runtime", found, note=note)
 
     def _first_states(self, module: Module) -> Mapping[str, Array] | None:
@@ -188,8 +208,7 @@ class _Verification:
             names, place = (self.input, *self.reading.sources), places[self.input]
             logits = self._torch(self.back_ends.rows, given.values, *given.ambient(names))
             yield self._row_check(f"padded {side}, PyTorch", logits, alone, place)
-            both = [(given.values[name], given.segments[name]) for name in names]
-            logits = self.session.logits(*(array for pair in both for array in pair))
+            logits = self._onnx(given.values, given.segments)
             yield self._row_check(f"padded {side}, ONNX Runtime", logits, alone, place)
 
     def _row_check(self, name: str, logits: Array, alone: Array, place: slice) -> Check:
@@ -283,10 +302,19 @@ def _compiled(model: nn.Module) -> nn.Module:
     return compiled
 
 
-def _torch(model: nn.Module, *arrays: Array) -> Array:
+def _torch(model: nn.Module, *arrays: Array, **beside: Array) -> Array:
     with torch.no_grad():
-        output = model(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+        output = model(*map(_tensor, arrays), **{name: _tensor(array) for name, array in beside.items()})
     return np.asarray((output[0] if isinstance(output, tuple) else output).float().numpy())
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def public(beside: Mapping[str, Array]) -> dict[str, Array]:
+    """Inputs by the names that an export gives them."""
+    return {PUBLIC.get(name, name): array for name, array in beside.items()}
 
 
 def torch_states(model: Any, batch: int, *source: Array) -> dict[str, torch.Tensor]:
@@ -298,25 +326,35 @@ def torch_states(model: Any, batch: int, *source: Array) -> dict[str, torch.Tens
     return states
 
 
-def torch_cached(model: Any, tokens: Array, chunks: tuple[int, ...], *source: Array) -> Array:
-    """Logits of a step-form PyTorch model fed in pieces, after a source if it has an encoder."""
+def torch_cached(
+    model: Any, tokens: Array, chunks: tuple[int, ...], *source: Array, **beside: Array
+) -> Array:
+    """Logits of a step-form PyTorch model fed in pieces, after a source if it has an encoder.
+
+    `beside` are inputs that may be left out.
+    """
     states, past, outputs = torch_states(model, tokens.shape[0], *source), 0, []
     with torch.no_grad():
         for count in chunks:
-            piece = torch.from_numpy(np.ascontiguousarray(tokens[:, past : past + count]))
-            logits, states = model(piece, torch.tensor(past), states)
+            here = slice(past, past + count)
+            others = {name: _tensor(array[:, here]) for name, array in beside.items()}
+            logits, states = model(_tensor(tokens[:, here]), torch.tensor(past), states, **others)
             outputs.append(logits.numpy())
             past += count
     return np.concatenate(outputs, 1)
 
 
-def onnx_cached(session: Session, tokens: Array, chunks: tuple[int, ...], *source: Array) -> Array:
-    """Logits of an exported model fed in pieces, after a source if it has an encoder."""
+def onnx_cached(
+    session: Session, tokens: Array, chunks: tuple[int, ...], *source: Array, **beside: Array
+) -> Array:
+    """Logits of an exported model fed in pieces, after a source if it has an encoder; `beside` as an export says."""
     states, past, outputs = session.start(tokens.shape[0], *source), 0, []
     for count in chunks:
         mask = np.ones((tokens.shape[0], past + count), np.int64)
         positions = np.tile(np.arange(past, past + count), (tokens.shape[0], 1))
-        logits, states = session.step(tokens[:, past : past + count], states, mask, positions)
+        here = slice(past, past + count)
+        others = {name: array[:, here] for name, array in beside.items()}
+        logits, states = session.step(tokens[:, here], states, mask, positions, inputs=others)
         outputs.append(logits)
         past += count
     return np.concatenate(outputs, 1)

@@ -22,8 +22,8 @@ PAST = "P"  # the size symbol of the tokens before a step
 EXACT = frozenset(
     (
         *("const", "table", "input", "param", "state", "ambient", "index", "position", "size", "rename", "split"),
-        *("merge", "select", "slice", "concat", "stack", "expand", "cast", "dropout", "shift", "delays", "append", "last"),
-        *("take", "where", "max", "min", "maximum", "minimum", "neg", "abs", "floor", "ceil", "round"),
+        *("merge", "select", "slice", "concat", "stack", "expand", "cast", "dropout", "shift", "delays", "append"),
+        *("last", "take", "where", "max", "min", "maximum", "minimum", "neg", "abs", "floor", "ceil", "round"),
         *("top", "argmax"),
     )
 )
@@ -72,6 +72,7 @@ def run(
     """
     ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
     sizes = _entry_sizes(module, inputs)
+    inputs = {**_left_out(module, inputs, sizes), **inputs}
     if "step" in module.form:
         sizes |= _past_sizes(module, sizes, ambient, states)
         if states is None:
@@ -134,9 +135,22 @@ def _bind(sizes: dict[str, int], type: TensorType, array: Array, what: str) -> N
             raise ValueError(f"{what} should be {type} with `{axis.name}` = {known}, its shape is {array.shape}")
 
 
+def _left_out(module: Module, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """What stands in for the inputs that were not given: one number each."""
+    types = dict(module.main.inputs)
+    return {
+        name: np.full([a.size.evaluate(sizes) for a in types[name].axes], value, DTYPE[types[name].dtype])
+        for name, value in module.defaults
+        if name in types and name not in inputs
+    }
+
+
 def _entry_sizes(module: Module, inputs: Mapping[str, Array]) -> dict[str, int]:
     sizes: dict[str, int] = {}
+    left_out = {name for name, _ in module.defaults if name not in inputs}
     for name, type in module.main.inputs:
+        if name in left_out:
+            continue
         _bind(sizes, type, np.asarray(inputs[name]), f"input `{name}`")
     if module.stream is not None and "full" in module.form:
         sizes.setdefault(module.stream[1], sizes[module.stream[0]])

@@ -15,7 +15,9 @@ RUNS = ("callee", "bodies", "body")  # attributes that name functions
 
 def same(left: Module, right: Module) -> bool:
     """Whether two modules have the same structure: instances, functions, entry, streams and form."""
-    facts = [(m.name, m.entry, m.root, m.stream, m.form, m.batch, m.sequence, m.encoder) for m in (left, right)]
+    facts = [
+        (m.name, m.entry, m.root, m.stream, m.form, m.batch, m.sequence, m.encoder, m.defaults) for m in (left, right)
+    ]
     if facts[0] != facts[1] or left.functions.keys() != right.functions.keys():
         return False
     return all(form(function) == form(right.functions[name]) for name, function in left.functions.items())

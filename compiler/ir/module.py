@@ -158,6 +158,8 @@ class Module:
     `batch` and `sequence` are the size symbols of the two axes of the token input (`sequence` is T when there is a
     stream; an encoder has one too). "" when the entry has no such input. `stream_origin` is the stream's declaration.
 
+    `defaults` are the inputs of the entry that a caller may leave out, with the number that stands in for all entries.
+
     Ambient values are known in every function without being passed (`ambient` nodes, typed in local axis names):
       step        past: int[], the number of tokens before this step
       full+rows   positions: int[B, T] and segments: int[B, T] (0 = padding; documents are 1, 2, ...)
@@ -175,6 +177,7 @@ class Module:
     batch: str = ""
     sequence: str = ""
     stream_origin: Origin = field(default=NOWHERE, compare=False)
+    defaults: tuple[tuple[str, bool | int | float], ...] = ()
     encoder: str = ""
 
     @property

@@ -37,6 +37,7 @@ def print_module(module: Module, origins: bool = False) -> str:
     facts = {
         "form": module.form, "entry": module.entry, "stream": module.stream,
         "batch": module.batch or None, "sequence": module.sequence or None, "encoder": module.encoder or None,
+        "defaults": module.defaults or None,
     }
     shown = ", ".join(f"{key}={words.attribute(value)}" for key, value in facts.items() if value is not None)
     parts = [f"module {words.name(module.name)} ({shown})\n", f"instance {print_instance(module.root)}\n"]

@@ -24,7 +24,7 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
     if scanner.word("module") is None:
         scanner.fail("`module`")
     name = scanner.name()
-    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence", "encoder"))
+    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence", "encoder", "defaults"))
     if scanner.word("instance") is None:
         scanner.fail("`instance`")
     root = _instance(scanner, 0)
@@ -40,7 +40,19 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
     return Module(
         name, functions, str(facts.get("entry", "")), root, facts.get("stream"), str(facts.get("form", "full")),
         str(facts.get("batch", "")), str(facts.get("sequence", "")), encoder=str(facts.get("encoder", "")),
+        defaults=_defaults(scanner, facts.get("defaults", ())),
     )
+
+
+def _defaults(scanner: Scanner, found: Any) -> tuple[tuple[str, bool | int | float], ...]:
+    """The inputs that may be left out, with the numbers that stand in for them."""
+    pairs = found if isinstance(found, tuple) else (None,)
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            scanner.fail("a module whose `defaults` are pairs of an input and a number")
+        if not isinstance(pair[1], bool | int | float):
+            scanner.fail("a module whose `defaults` are pairs of an input and a number")
+    return pairs
 
 
 def _settings(scanner: Scanner, known: tuple[str, ...]) -> dict[str, Any]:

@@ -56,6 +56,13 @@ def function_problems(module: Module, function: Function) -> list[str]:
 def _outline(module: Module) -> Iterator[str]:
     if module.entry not in module.functions:
         yield f"the entry `{module.entry}` is not a function of the module"
+    inputs = {n: t for e in module.entries if e in module.functions for n, t in module.functions[e].inputs}
+    for name, value in module.defaults:
+        kind = {bool: "bool", int: "int", float: "real"}[type(value)]
+        if name not in inputs:
+            yield f"`{name}` has a default and is no input"
+        elif inputs[name].dtype != kind:
+            yield f"the default of `{name}` is {kind}, it is {inputs[name]}"
     if module.encoder and module.encoder not in module.functions:
         yield f"the encoder `{module.encoder}` is not a function of the module"
     if module.form not in FORMS:

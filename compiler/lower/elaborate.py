@@ -47,8 +47,8 @@ class Elaborator:
     """State of the elaboration of one model.
 
     `symbolic` is set when a block is checked by itself, without numbers. Whole-number arguments of fns are halved while
-    they are above `ceiling`: a model shrunk for verification gets windows that short texts reach. In a `template` (a side of
-    a rule) the numbers that fns take are scalar inputs, so that the rule can match any of them.
+    they are above `ceiling`: a model shrunk for verification gets windows that short texts reach. In a `template` (a
+    side of a rule) the numbers that fns take are scalar inputs, so that the rule can match any of them.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Elaborator:
             callee.declaration.name,
             scope,
             key,
-            tuple(statics),
+            tuple((n, _recorded(v)) for n, v in statics),
             given,
             span,
             callee.definition,
@@ -254,7 +254,8 @@ class Elaborator:
         except WeftError as error:
             raise error.seen_from(span, f"`{owner.label if owner else label}` is called here") from error
 
-        types = tuple(self._outward(t, binding, owner, span) for t in made.outputs)
+        outside = None if owner is body.placed else owner  # a method of its own gives the names of the instance itself
+        types = tuple(self._outward(t, binding, outside, span) for t in made.outputs)
         types += (TensorType(()),) * len(made.penalties)
         instance = None
         site = label
@@ -523,6 +524,11 @@ class Elaborator:
 
     def place(self, component: Component) -> Placed:
         return instantiate(self, component, ())
+
+
+def _recorded(value: Any) -> Any:
+    """A compile-time argument as the IR keeps it: a fn by the name of its definition."""
+    return value.definition if isinstance(value, FnValue) else value
 
 
 def _busy(entry: Any) -> bool:

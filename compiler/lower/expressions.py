@@ -211,7 +211,10 @@ class Evaluator:
     def _binary(self, e: tree.Binary) -> Any:
         if e.op == "|>":
             return self._pipe(e)
-        left, right = self.evaluate(e.left), self.evaluate(e.right)
+        left = self.evaluate(e.left)
+        if e.op in ("and", "or") and left is (e.op == "or"):
+            return left  # decided: the right side may ask for what is not there, `length(a) > 0 and a[0] == 1`
+        right = self.evaluate(e.right)
         if not isinstance(left, Tensor) and not isinstance(right, Tensor):
             return self._static(e, left, right)
         a, b = self.lift(left, e.left.span), self.lift(right, e.right.span)

@@ -40,11 +40,15 @@ Declared = Callable[[], tuple[Any, Span]]
 
 
 def instantiate(
-    elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None
+    elaborator: Elaborator, component: Component, path: Path, label: str = "", index: tuple[str, int] | None = None,
+    around: Scope | None = None,
 ) -> Placed:
-    """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked."""
+    """Place a component at a path: every parameter, dim and child is evaluated, every `require` is checked.
+
+    `around` holds the names of the instances around it, which values set by a `with` may use.
+    """
     elaborator.burn(component.spans.get("", name_span(component.declaration)), limits.INSTANCE)
-    placing = _Placing(elaborator, component, path, label, index)
+    placing = _Placing(elaborator, component, path, label, index, around)
     elaborator.placing.append(component)
     try:
         placed = placing.run()
@@ -58,11 +62,13 @@ def instantiate(
 
 class _Placing:
     def __init__(
-        self, elaborator: Elaborator, component: Component, path: Path, label: str, index: tuple[str, int] | None
+        self, elaborator: Elaborator, component: Component, path: Path, label: str, index: tuple[str, int] | None,
+        around: Scope | None,
     ) -> None:
         self.elaborator, self.component, self.path, self.index = elaborator, component, path, index
         self.declaration = component.declaration
         self.scope = Scope(component.unit, component.enclosing)
+        self.seen = self.scope.within(around)
         self.placed = Placed(component, path, self.scope, component.stack, label or self.declaration.name)
         self.static = Evaluator(elaborator, self.scope)
 
@@ -126,9 +132,10 @@ class _Placing:
         if leaf.layers:
             at = override.span or leaf.expression.span
             raise WeftError(errors.no_layers_there(f"{{{leaf.layers[0][1]}}}", f"the path to `{name}`", at))
-        scope = Scope(leaf.unit, self.scope, dict(leaf.bound))
+        scope = Scope(leaf.unit, self.seen, dict(leaf.bound))
         standing = override.before or Overrides()
-        scope.entries["original"] = Lazy("original", lambda: self._original(name, standing, declared, leaf))
+        if mentions("original", leaf.expression):
+            scope.entries["original"] = Lazy("original", lambda: self._original(name, standing, declared, leaf))
         if isinstance(leaf.expression, tree.Repeat):
             return self._layers(leaf.expression, name, scope), leaf.expression.span
         return Evaluator(self.elaborator, scope).evaluate(leaf.expression), leaf.expression.span
@@ -228,7 +235,7 @@ class _Placing:
                 value.unit, value.declaration, value.arguments, value.spans, value.overrides,
                 (*self.component.stack, *value.stack), value.enclosing,
             )
-            self.placed.children[name] = instantiate(self.elaborator, stacked, (*self.path, name))
+            self.placed.children[name] = instantiate(self.elaborator, stacked, (*self.path, name), around=self.seen)
             return self.placed.children[name]
         return value
 
@@ -279,7 +286,7 @@ class _Placing:
             overrides = body.overrides.at_layer(i)
             layer = instantiate(
                 self.elaborator, replace(body, overrides=overrides), path, label,
-                (e.index, i) if named and e.index else None,
+                (e.index, i) if named and e.index else None, self.seen,
             )
             if layer.key not in bodies:
                 bodies[layer.key] = len(kept)
@@ -428,7 +435,7 @@ def typed(
     if kind in _SCALARS:
         return _scalar(elaborator, kind, value, refuse)
     if kind in lists.KINDS:
-        entries = lists.entries(value)
+        entries = None if isinstance(value, str) else lists.entries(value)
         one, many = _SCALARS[lists.KINDS[kind]]
         if entries is None:
             raise refuse(f"a list of {many}: `(a, b)`, or `(a,)` for one entry")

@@ -9,7 +9,6 @@ from ...lang import errors, tree
 from ...lang.diagnostics import Label, WeftError
 from ...lang.nearest import nearest
 from ...lang.sizes import Size
-from ...lang.sizes import Size
 from ...lang.source import Span
 from .numbers import number
 from .values import Builtin, Tensor, describe

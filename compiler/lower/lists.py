@@ -1,4 +1,4 @@
-"""Static lists: `("full", "sliding")`, `(1, 2, 3)`; the axes of a `dims` parameter are one, too."""
+"""Static lists: `("full", "sliding")`, `(1, 2, 3)`; the axes of a `dims` parameter and the letters of a text, too."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def entries(value: Any) -> tuple[Any, ...] | None:
     """The entries of a static list, or None when the value is none (several tensors are not a list)."""
     if isinstance(value, Pack):
         return value.axes
+    if isinstance(value, str):
+        return tuple(value)
     if isinstance(value, tuple) and not any(isinstance(v, Tensor) for v in value):
         return value
     return None
@@ -24,6 +26,8 @@ def entries(value: Any) -> tuple[Any, ...] | None:
 
 def alike(left: Any, right: Any) -> bool:
     """Whether two static values are equal: numbers and sizes by their value, lists entry by entry."""
+    if isinstance(left, str) and isinstance(right, str):
+        return left == right
     a, b = entries(left), entries(right)
     if a is not None and b is not None:
         return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))

@@ -17,6 +17,7 @@ from . import limits
 from .elaborate import Elaborator
 from .expressions import Evaluator
 from .instances import positive
+from .optional import input_defaults
 from .scope import Scope
 from .values import Component, Placed, PlacedLayers, describe
 
@@ -61,13 +62,16 @@ def compile_component(name: str, component: Component, ceiling: int | None = Non
     root = elaborator.place(component)
     root.label = name
     made = _entry(elaborator, root, stream, streams[0] if streams else None)
-    shape = elaborator.functions[made].inputs[0][1] if elaborator.functions[made].inputs else TensorType(())
+    defaults = input_defaults(elaborator, root, stream[0] if stream else None)
+    needed = (type for name, type in elaborator.functions[made].inputs if name not in dict(defaults))
+    shape = next(needed, TensorType(()))
     symbols = [str(a.size) for a in shape.axes if not a.size.is_constant]
     module = Module(
         name, elaborator.functions, made, _instance(elaborator, root, name), stream,
         batch=symbols[0] if len(symbols) > 1 else "",
         sequence=stream[0] if stream else symbols[-1] if symbols else "",
         stream_origin=Origin(streams[0].span) if streams else NOWHERE,
+        defaults=defaults,
     )
     if module.parameter_count() > limits.PARAMETERS:
         what = f"a model of {module.parameter_count():_} parameters"

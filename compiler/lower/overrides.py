@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 from ...lang import errors, tree
 from ...lang.diagnostics import WeftError
@@ -27,7 +27,7 @@ def written(override: tree.Override, unit: Unit) -> Iterator[Overrides]:
         counted = [at for at, name in enumerate(choice) if name.startswith("{")]
         layers = tuple((sum(n > at for n in named), choice[at][1:-1].strip()) for at in counted)
         here = Overrides(Deferred(override.value, unit, layers), spans[-1])
-        for at, below in reversed(list(zip(named, named[1:], strict=False))):
+        for at, below in reversed(list(pairwise(named))):
             here = Overrides(span=spans[at], parts={choice[below]: here})
         yield Overrides(parts={choice[0]: here})
 

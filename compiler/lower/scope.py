@@ -58,6 +58,11 @@ class Scope:
             here = here.parent
         return False, None
 
+    def within(self, around: Scope | None) -> Scope:
+        """The same names, and behind them those of `around`."""
+        outer = around if self.parent is None else self.parent.within(around)
+        return Scope(self.unit, outer, self.entries)
+
     def names(self) -> list[str]:
         found: list[str] = []
         here: Scope | None = self

@@ -24,6 +24,8 @@ def _without_penalties(module: Module, function: Function) -> Function:
     graph = Graph()
     new: dict[Value, Value] = {}
     for node in function.graph.nodes():
+        if any(v not in new for v in node.operands):
+            continue  # a sum of penalties
         operands = tuple(new[v] for v in node.operands)
         types, attributes = node.types, dict(node.attributes)
         if node.op == "dropout":

@@ -51,7 +51,11 @@ def encoding(module: Module) -> Module | None:
     if not module.encoder:
         return None
     form = "full+rows" if "rows" in module.form else "full"
-    alone = replace(module, entry=module.encoder, encoder="", form=form, stream=None, sequence="")
+    inputs = dict(module.functions[module.encoder].inputs)
+    defaults = tuple(pair for pair in module.defaults if pair[0] in inputs)
+    alone = replace(
+        module, entry=module.encoder, encoder="", form=form, stream=None, sequence="", defaults=defaults
+    )
     return replace(alone, functions={name: module.functions[name] for name in reachable(alone)})
 
 

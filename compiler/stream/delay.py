@@ -19,9 +19,10 @@ def delay(body: Body, node: Node) -> tuple[Value, ...]:
     axis, by = body.type(x).axis(node["axis"]), _reach(node)
     if not body.streamed(TensorType((axis,)), (axis.name,)):
         return (body.copy(node),)
-    if by is None or not body.is_token(axis):
+    source = body.is_source(axis)
+    if by is None or not (source or body.is_token(axis)):
         raise WeftError(errors.no_streaming_rule(span_of(node), node.op, axis.name, (), context(body)))
-    if not body.derivation.form.step:
+    if source or not body.derivation.form.step:
         return (_within_document(body, node, x),)
     if by < 0:
         raise WeftError(errors.sees_the_future(span_of(node), node.op, axis.name, context(body)))

@@ -73,8 +73,8 @@ def _named_alike(module: Module, bases: Mapping[str, str]) -> Module:
     for name in reachable(module):
         names[name] = fresh(bases[name], names.values())
     functions = {names[name]: _renamed(module.functions[name], names) for name in names}
-    entries = {"entry": names[module.entry], "encoder": names.get(module.encoder, "")}
-    return replace(module, functions=functions, **entries)
+    entry, encoder = names[module.entry], names.get(module.encoder, "")
+    return replace(module, functions=functions, entry=entry, encoder=encoder)
 
 
 def _renamed(function: Function, names: Mapping[str, str]) -> Function:

@@ -25,7 +25,7 @@ def merge(adaptation: Adaptation, weights: Mapping[str, Tensor]) -> Iterator[tup
     `weights` are those of the adapted model. Each result is computed in float64 and has the type of the base weight.
     Raises WeftError for adapters that no weight can hold (bottlenecks, prefixes, prompts).
     """
-    _check(adaptation)
+    check(adaptation)
     for path, _ in adaptation.original.parameters():
         yield path, merged(adaptation, weights, adaptation.paths[path])
 
@@ -77,7 +77,7 @@ def _offset(stand_in: StandIn, base: Tensor, weights: Mapping[str, Tensor]) -> T
     return base
 
 
-def _check(adaptation: Adaptation) -> None:
+def check(adaptation: Adaptation) -> None:
     """Raises WeftError when an adapter of the model is none that weights can hold."""
     problems = []
     tied = any(f.block == "LoRAEmbedding" and f.method == "logits" for f in adaptation.module.functions.values())
@@ -87,7 +87,8 @@ def _check(adaptation: Adaptation) -> None:
         if stand_in.block not in MERGEABLE:
             problems.append(errors.not_mergeable(path, stand_in.block, "it is no change of one matrix"))
         elif stand_in.block == "LoRAEmbedding" and tied:
-            problems.append(errors.not_mergeable(path, stand_in.block, "the table is the head, too, and stays it as it is"))
+            reason = "the table is the head, too, which it leaves as it is"
+            problems.append(errors.not_mergeable(path, stand_in.block, reason))
         elif stand_in.settings.get("bias") and not _has_offset(adaptation, path):
             problems.append(errors.not_mergeable(path, stand_in.block, "it adds an offset, and the base has none"))
     if problems:

@@ -14,7 +14,9 @@ from ...lang.diagnostics import WeftError
 
 CONFIG = "adapter_config.json"
 
-_ANYWHERE = ("task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping")
+_ANYWHERE = (
+    "task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping",
+)  # fmt: skip
 _TARGETS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
 _VIRTUAL = ("num_virtual_tokens", "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules")
 _KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -110,10 +112,12 @@ def read_config(folder: Path) -> PeftConfig:
     config = PeftConfig(str(folder), str(values.get("peft_type")), values)
     known = _KNOWN.get(config.kind)
     if known is None:
-        raise config.refuse(f"the kind `{config.kind}` is not known", f"known are {errors.one_of(tuple(_KNOWN), 'and')}")
+        advice = f"known are {errors.one_of(tuple(_KNOWN), 'and')}"
+        raise config.refuse(f"the kind `{config.kind}` is not known", advice)
     for key, value in values.items():
         if key not in known and key not in _ANYWHERE and value not in (None, False, "", 0, [], {}):
-            raise config.refuse(f"`{key}` = {json.dumps(value)} changes what it means, and this version does not know it")
+            reason = "changes what it means, and this version does not know it"
+            raise config.refuse(f"`{key}` = {json.dumps(value)} {reason}")
     if config.values.get("init_lora_weights") not in _STARTS:
         raise config.refuse(
             f"`init_lora_weights` = {json.dumps(values['init_lora_weights'])} changed the base weights when it started",

@@ -14,7 +14,6 @@ from torch import Tensor
 from ...compiler.adaptation import Adaptation, changed, prefix_value, stand_in
 from ...compiler.changes import instances
 from ...compiler.compile import compile
-from ...compiler.ir.module import Path as InstancePath
 from ...compiler.ir.module import join
 from ...lang import errors
 from ...lang.diagnostics import WeftError
@@ -49,7 +48,7 @@ class ReadAdapter:
 class _Found:
     """What is read so far: values of parts by path, and tensors by paths in the adapted model."""
 
-    values: dict[InstancePath, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
     replaced: dict[str, Tensor] = field(default_factory=dict)
 
@@ -64,23 +63,23 @@ def read_adapter(
     config = read_config(folder)
     stored = _tensors(folder)
     original = compile(program, model)
+    blocks = instances(original)
     found = _Found()
     if config.kind in ("LORA", "IA3"):
         matrices = stored_matrices(tensors, original)
-        rest = _lora(config, stored, matrices, found) if config.kind == "LORA" else _ia3(config, stored, matrices, found)
+        read = _lora if config.kind == "LORA" else _ia3
+        rest = read(config, stored, matrices, found)
         _replace(config, rest, tensors, {p: q.shape for p, q in original.parameters()}, found)
-        places = {join(p): p for p in instances(original)}
-        found.values = {places[str(p)]: v for p, v in found.values.items()}
     else:
-        blocks = instances(original)
         embeddings = stored.pop("prompt_embeddings", None)
         if embeddings is None or stored:
             raise config.refuse(f"`{WEIGHTS}` should hold `prompt_embeddings` and nothing else")
         if config.kind == "PREFIX_TUNING":
-            _prefix(config, embeddings, [p for p, b in blocks.items() if b == "Attention"], found)
+            _prefix(config, embeddings, [join(p) for p, b in blocks.items() if b == "Attention"], found)
         else:
-            _prompt(config, embeddings, [p for p, b in blocks.items() if b == "Embedding"], tensors, found)
-    adaptation = changed(program, model, found.values, name)
+            _prompt(config, embeddings, [join(p) for p, b in blocks.items() if b == "Embedding"], tensors, found)
+    values = {p: found.values[join(p)] for p in blocks if join(p) in found.values}
+    adaptation = changed(program, model, values, name, original)
     for path in adaptation.trainable:
         shape = adaptation.parameters[path].shape
         if path not in found.weights or tuple(found.weights[path].shape) != shape:
@@ -127,7 +126,7 @@ def _by_module(
             raise config.refuse(f"the model has no matrix for `{module}`")
         found.setdefault(module, {})[endings[ending]] = tensor
     targets = config.targets(list(matrices))
-    for module in found if targets is None else {*targets, *found}:
+    for module in dict.fromkeys((*(targets or ()), *found)):
         if module not in found:
             raise config.refuse(f"`target_modules` means `{module}`, but its tensors are missing")
         if targets is not None and module not in targets:
@@ -198,7 +197,7 @@ def _put(
             found.weights[path] = torch.zeros(shape, dtype=tensor.dtype)
         read_member(tensor.reshape(shape_of(form.layout)), form, member, found.weights[path])
         if value:
-            known = found.values.setdefault(site, value)  # type: ignore[call-overload]
+            known = found.values.setdefault(site, value)
             if known != value:
                 raise WeftError(errors.unreadable_adapter(at.name, f"the copies at `{site}` have different adapters"))
 
@@ -221,7 +220,7 @@ def _replace(
             read_member(tensor, at, member, into)
 
 
-def _prefix(config: PeftConfig, embeddings: Tensor, sites: Sequence[InstancePath], found: _Found) -> None:
+def _prefix(config: PeftConfig, embeddings: Tensor, sites: Sequence[str], found: _Found) -> None:
     """Keys and values of every layer: [count, 2 layers G K], keys first in each layer."""
     count, layers = int(config.get("num_virtual_tokens")), int(config.get("num_layers"))
     heads = int(config.get("num_attention_heads"))
@@ -230,16 +229,17 @@ def _prefix(config: PeftConfig, embeddings: Tensor, sites: Sequence[InstancePath
     parts = embeddings.reshape(count, 2 * layers, heads, -1)
     for number, site in enumerate(sites):
         found.values[site] = prefix_value(count)
-        found.weights[f"{join(site)}.pos.keys"] = parts[:, 2 * number].clone()
-        found.weights[f"{join(site)}.v.prefix.values"] = parts[:, 2 * number + 1].clone()
+        found.weights[f"{site}.pos.keys"] = parts[:, 2 * number].clone()
+        found.weights[f"{site}.v.prefix.values"] = parts[:, 2 * number + 1].clone()
 
 
 def _prompt(
-    config: PeftConfig, embeddings: Tensor, sites: Sequence[InstancePath], tensors: Sequence[StoredTensor], found: _Found
+    config: PeftConfig, embeddings: Tensor, sites: Sequence[str], tensors: Sequence[StoredTensor],
+    found: _Found,
 ) -> None:
     """Embeddings of virtual tokens, [count, D]: p-tuning is saved with its encoder applied."""
-    words = [s for s in sites if any(m.path == f"{join(s)}.table" for t in tensors for m in t.members)]
+    words = [s for s in sites if any(m.path == f"{s}.table" for t in tensors for m in t.members)]
     if not words:
         raise config.refuse("the model has no embedding of tokens")
     found.values[words[0]] = stand_in("PromptEmbedding", {"count": int(config.get("num_virtual_tokens"))})
-    found.weights[f"{join(words[0])}.prompt.table"] = embeddings.clone()
+    found.weights[f"{words[0]}.prompt.table"] = embeddings.clone()

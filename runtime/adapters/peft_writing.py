@@ -44,13 +44,13 @@ def write_adapter(
         found, given = _prefix(adaptation, weights)
     elif kinds == {"PromptEmbedding"}:
         found, given = _prompt(adaptation, weights)
-    elif kinds and kinds <= set(CHANGES) or kinds == {"IA3"}:
+    elif (kinds and kinds <= set(CHANGES)) or kinds == {"IA3"}:
         matrices = stored_matrices(tensors, adaptation.original)
         write = _ia3 if kinds == {"IA3"} else _lora
         found, given = write(adaptation, weights, matrices)
         given["modules_to_save"] = _saved(adaptation, weights, tensors, replaced, found)
     else:
-        raise WeftError(errors.not_writable_adapter(f"it has no kind that is {errors.one_of(sorted(kinds), 'and')}"))
+        raise WeftError(errors.not_writable_adapter(f"they are {errors.one_of(sorted(kinds), 'and')}"))
     folder.mkdir(parents=True, exist_ok=True)
     held = {k: v.contiguous() for k, v in found.items()}
     safetensors.torch.save_file(held, folder / WEIGHTS, metadata={"format": "pt"})

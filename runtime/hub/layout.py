@@ -48,14 +48,14 @@ def write_stored(tensor: StoredTensor, weights: Sequence[Tensor]) -> Tensor:
     pieces = [_piece(m, w) for m, w in zip(tensor.members, weights, strict=True)]
     found = shape(tensor.layout)
     if len(pieces) == 1 and not any(isinstance(n, Parts) for axis in tensor.layout for n in axis):
-        _, places = cut(torch.empty(found, device="meta"), tensor.layout, 0)
-        return _ordered(pieces[0], tensor.members[0], places).reshape(found).contiguous()
+        view, places = cut(torch.empty(found, device="meta"), tensor.layout, 0)
+        return _ordered(pieces[0], view.shape, places).reshape(found).contiguous()
     total = torch.Size(found).numel()
     result = torch.empty(total, dtype=pieces[0].dtype)
     numbers = torch.arange(total).reshape(found)
     for piece, member in zip(pieces, tensor.members, strict=True):
         at, places = cut(numbers, tensor.layout, member.index)
-        result[at.reshape(-1)] = _ordered(piece, member, places).reshape(-1)
+        result[at.reshape(-1)] = _ordered(piece, at.shape, places).reshape(-1)
     return result.reshape(found)
 
 
@@ -66,10 +66,10 @@ def _piece(member: Member, weight: Tensor) -> Tensor:
     return weight
 
 
-def _ordered(piece: Tensor, member: Member, places: Sequence[int]) -> Tensor:
-    """The axes in the order of the layout; those it leaves out have length 1 and come first."""
-    rest = [i for i in range(piece.dim()) if i not in places]
-    return piece.permute([*rest, *places])
+def _ordered(piece: Tensor, sizes: Sequence[int], places: Sequence[int]) -> Tensor:
+    """The axes in the order of the layout, where axis i is (a piece of) axis `places[i]`; those it leaves out are 1."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    return piece.reshape([sizes[i] for i in order]).permute([order.index(i) for i in range(len(order))])
 
 
 def members_of(tensors: Sequence[StoredTensor]) -> dict[str, list[tuple[StoredTensor, Member]]]:

@@ -35,9 +35,9 @@ model Demo(V: dim = 13, D: dim = 8) {
 """
 USES = """
 use nn: Embedding, Linear, RMSNorm, rms_norm, silu
-use attention: Attention, attend, causal, window, full
+use attention: Attention, DifferentialAttention, ShawAttention, attend, causal, window, full
 use position: RoPE, ALiBi, zero, SinusoidalPositions
-use recurrent: TimeMix, TokenShift
+use recurrent: LinearAttention, Performer, TimeMix, TokenShift
 """
 
 
@@ -282,6 +282,18 @@ block Mix(D: dim) {
   attn = Attention(D, 4, 2, mask = before, sinks = true)
   forward(x: [.., T, D]) -> [.., T, D] { attn(x) }
 }""",
+    "two maps and vectors of distances": """
+block Mix(D: dim) {
+  apart = DifferentialAttention(D, 2, layer = 1, pos = RoPE(D / 4, 100.0))
+  near  = ShawAttention(D, 2, reach = 2, mask = window(width = 4))
+  forward(x: [.., T, D]) -> [.., T, D] { apart(x) + near(x) }
+}""",
+    "features that stand for softmax": """
+block Mix(D: dim) {
+  one = Performer(D, 2, M = 5)
+  two = LinearAttention(D, 2)
+  forward(x: [.., T, D]) -> [.., T, D] { one(x) + two(x) }
+}""",
     "a history that a block returns": """
 block Keep(D: dim) {
   forward(x: [.., T, D]) -> [.., S, D] { rename(x, T -> S) }
@@ -326,7 +338,8 @@ class Bench:
     def __init__(self, module: Module, seed: int = 0) -> None:
         self.module, self.weights = module, random_weights(module, seed)
         self.generator = np.random.default_rng(seed)
-        self.input = module.main.inputs[-1][0]
+        left_out = dict(module.defaults)
+        self.input = [name for name, _ in module.main.inputs if name not in left_out][-1]
         self._forms: dict[str, Module] = {}
 
     def form(self, name: str) -> Module:

@@ -82,6 +82,33 @@ def test_elementwise_operations_broadcast_by_name() -> None:
     assert close(found, np.einsum("ab,bc->cab", x, y))
 
 
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("scale * x", ("A", "B")), ("x * scale", ("A", "B")), ("y * x", ("C", "B", "A")), ("x * y", ("A", "B", "C")),
+        ("scale * other * x", ("C", "B", "A")), ("other * x", ("A", "B", "C")), ("scale * other", ("B", "C")),
+        ("choose(scale > 0, x, 0)", ("A", "B")), ("1 - x", ("A", "B")), ("maximum(other, y)", ("C", "B")),
+    ],
+)
+def test_a_result_is_ordered_like_its_operand_with_the_most_axes(expression: str, names: tuple[str, ...]) -> None:
+    text = "model M { forward(x: [A, B], y: [C, B], scale: [B], other: [C]) { EXPR } }"
+    expression = expression.replace("scale * other * x", "scale * other + y * x")
+    assert compiled(text.replace("EXPR", expression)).main.output_types[0].names == names
+
+
+def test_a_scale_may_stand_on_either_side_of_what_is_handed_on() -> None:
+    text = """
+        use nn: Linear
+        model M(D: dim = 4) {
+          param scale: [D] = ones
+          up = Linear(D, D)
+          forward(x: [B, T, D]) -> [B, T, D] { up(EXPR) }
+        }
+        """
+    assert codes(text.replace("EXPR", "scale * x")) == codes(text.replace("EXPR", "x * scale")) == []
+    assert codes(text.replace("EXPR", "scale * position(T)")) == ["E0306"]
+
+
 def test_dot_contracts_one_axis_and_keeps_the_shared_ones() -> None:
     x, y = numbers(2, 3, 5), numbers(3, 5, 4)
     found, _ = values("model M { forward(x: [A, B, K], y: [B, K, C]) -> [A, B, C] { dot(x, y, K) } }", x=x, y=y)

@@ -29,7 +29,7 @@ def test_a_tied_head_is_a_table_and_an_untied_one_a_matrix() -> None:
 
 @pytest.mark.parametrize("path", ["experts.gate", "mlp.router"])
 def test_experts_and_their_router_decay(path: str) -> None:
-    assert f"{path.split('.')[1]}.weight" in decayed("mistral", "Mixtral")[0]
+    assert f"{path.split('.')[1]}.weight" in decayed("mixtral", "Mixtral")[0]
 
 
 def test_what_a_recurrence_carries_does_not_decay() -> None:

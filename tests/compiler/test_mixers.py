@@ -13,7 +13,8 @@ onnxruntime.set_default_logger_severity(3)
 HERE = (
     "reductions of what was", "the best of what was", "a convolution of what is near", "a delta rule with gates",
     "a matrix memory with a stabiliser", "a selective state with a convolution", "states of several kinds",
-    "capped scores of normed heads", "a sink for each head",
+    "capped scores of normed heads", "a sink for each head", "two maps and vectors of distances",
+    "features that stand for softmax",
 )
 
 

@@ -468,7 +468,8 @@ def test_the_summary_folds_layers_and_counts_operators(tmp_path: Path) -> None:
 TINY = """
 use models.llama: Llama3
 use models.gpt2: GPT2
-use models.mistral: Mistral, Mixtral
+use models.mistral: Mistral
+use models.mixtral: Mixtral
 use models.rwkv: RWKV
 use models.bert: Bert
 model TinyLlama3 = Llama3 with {

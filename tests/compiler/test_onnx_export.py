@@ -98,7 +98,7 @@ def test_the_manifest_says_what_a_program_must_know(
     tokenizer.write_text('{"version": "1.0"}')
     folder = to_onnx(module, weights, tmp_path / "out", tokenizer=tokenizer, metadata={"context": 512, "run": "x"})
     manifest = json.loads((folder / "weft.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert (manifest["model"], manifest["form"], manifest["target"]) == ("Quick", "step+rows", "portable")
     assert [p["name"] for p in manifest["inputs"][:3]] == ["input_ids", "attention_mask", "position_ids"]
     assert manifest["outputs"][0] == {"name": "logits", "dtype": "float32", "shape": ["batch", "sequence", 11]}

@@ -33,7 +33,7 @@ MODELS = (
     (EXAMPLES / "quickstart.llm", "Quick"),
     (EXAMPLES / "new_attention.llm", "Latent"),
     (STDLIB / "models" / "gpt2.llm", "GPT2"),
-    (STDLIB / "models" / "mistral.llm", "Mixtral"),
+    (STDLIB / "models" / "mixtral.llm", "Mixtral"),
     (STDLIB / "models" / "rwkv.llm", "RWKV"),
     (STDLIB / "models" / "bert.llm", "Bert"),
 )
@@ -129,7 +129,7 @@ def test_a_window_bounds_states_and_attention() -> None:
 
 
 def test_of_the_experts_only_the_chosen_ones_are_active() -> None:
-    planned = plan(weft.compile(weft.load(STDLIB / "models" / "mistral.llm"), "Mixtral"))
+    planned = plan(weft.compile(weft.load(STDLIB / "models" / "mixtral.llm"), "Mixtral"))
     expert = 3 * 4096 * 14_336
     assert planned.parameters - planned.active == 32 * 6 * expert
     assert planned.flops.linear - planned.flops.routed == 2 * 32 * 6 * expert

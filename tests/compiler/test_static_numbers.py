@@ -72,7 +72,9 @@ def test_what_is_no_number_is_refused(expression: str, code: str) -> None:
     assert codes(text.replace("EXPR", expression)) == [code]
 
 
-ROUNDED = "model M { forward(x: [B, D], n: int[B]) -> ([B, D], [B, D], [B]) { (ceil(x), round(x), round(n) + ceil(n)) } }"
+ROUNDED = """
+    model M { forward(x: [B, D], n: int[B]) -> ([B, D], [B, D], [B]) { (ceil(x), round(x), round(n) + ceil(n)) } }
+    """
 HALVES = np.array([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.3, -0.3]])
 
 

@@ -20,7 +20,7 @@ TINY = {
     "Mixtral": "V = 13\n  D = 16\n  F = 12\n  H = 4\n  G = 2\n  layers = 2",
     "RWKV": "V = 13\n  D = 16\n  F = 12\n  H = 4\n  layers = 2",
 }
-FILES = {"Llama3": "llama", "GPT2": "gpt2", "Mistral": "mistral", "Mixtral": "mistral", "RWKV": "rwkv", "Bert": "bert"}
+FILES = {"Llama3": "llama", "GPT2": "gpt2", "Mistral": "mistral", "Mixtral": "mixtral", "RWKV": "rwkv", "Bert": "bert"}
 
 
 def tiny(name: str) -> Module:
@@ -107,9 +107,8 @@ def test_states_have_the_names_of_the_spec() -> None:
     ]
     assert names("token shift and a recurrence") == [
         ("blocks.0.mix.shift.before", "delay"),
-        ("blocks.0.mix.time.mix_k.before", "delay"),
-        ("blocks.0.mix.time.mix_r.before", "delay"),
-        ("blocks.0.mix.time.mix_v.before", "delay"),
+        ("blocks.0.mix.time.delayed", "delay"),
+        *((f"blocks.0.mix.time.mix_{x}.delayed", "delay") for x in "gkrvw"),
         ("blocks.0.mix.time.s", "carry"),
     ]
     assert names("a convolution") == [("blocks.0.mix.delayed", "delay"), ("blocks.0.mix.delayed_2", "delay")]
@@ -131,7 +130,7 @@ def test_the_plan_counts_bytes_per_row() -> None:
     plan = state_plan(step(mixing(MIXERS["attention and a recurrence"])), width=2)
     by_name = {e.path.removeprefix("blocks.1.mix."): e for e in plan if e.path.startswith("blocks.1")}
     assert (by_name["time.s"].kind, by_name["time.s"].fixed_bytes) == ("carry", 2 * 4 * 4 * 2)
-    assert (by_name["time.mix_r.before"].kind, by_name["time.mix_r.before"].fixed_bytes) == ("delay", 8 * 2)
+    assert (by_name["time.delayed"].kind, by_name["time.delayed"].fixed_bytes) == ("delay", 8 * 2)
 
 
 def test_a_composite_is_called_whole_in_every_form() -> None:

@@ -14,7 +14,7 @@ from weft.compiler.passes.inference import drop_penalties
 from weft.compiler.stream import rows, step
 
 MIXTURE = """
-use models.mistral: Mixtral
+use models.mixtral: Mixtral
 model Demo = Mixtral with {
   V = 13
   D = 16
@@ -119,3 +119,20 @@ def test_a_callee_that_uses_the_name_of_the_rows_for_something_else_gets_another
     positions = np.array([[0, 1, 2], [2, 1, 0]])
     found = run(form, {}, {"x": x}, {"positions": positions, "segments": np.ones((2, 3), np.int64)}).values[0]
     assert (found == 3 * positions[:, :, None]).all()
+
+
+def test_an_encoder_looks_ahead_and_back_within_its_own_text() -> None:
+    bench = Bench(compiled("""
+use nn: Embedding
+model Demo(V: dim = 13, D: dim = 8, W: dim = 3) {
+  embed = Embedding(V, D)
+  param weight: [D, W] = normal(std = 1.0)
+  forward(tokens: int[B, T]) -> [B, T, D] {
+    x = embed(tokens)
+    x + 2 * shift(x, T, by = -1) - shift(x, T, by = -3) + sum(delays(x, T, W) * weight, W)
+  }
+}"""))
+    sequences = [bench.tokens(n) for n in (7, 2, 5)]
+    alone = [bench.full(s[None])[0] for s in sequences]
+    for found in (bench.padded(sequences, "left"), bench.padded(sequences, "right"), bench.packed(sequences)):
+        assert max(apart(a, b) for a, b in zip(found, alone, strict=True)) < 1e-12

@@ -27,7 +27,7 @@ MODELS = {
         "use models.mistral: Mistral\nuse attention: window\nmodel Windowed = Mistral with {\n"
         f"  {SMALL}\n  F = 40\n  G = 2\n  blocks.attn.mask = window(width = 3)\n}}"
     ),
-    "Experts": f"use models.mistral: Mixtral\nmodel Experts = Mixtral with {{\n  {SMALL}\n  F = 40\n  G = 2\n}}",
+    "Experts": f"use models.mixtral: Mixtral\nmodel Experts = Mixtral with {{\n  {SMALL}\n  F = 40\n  G = 2\n}}",
     "Encoder": f"use models.bert: Bert\nmodel Encoder = Bert with {{\n  {SMALL}\n  N = 16\n}}",
     "Recurrent": f"use models.rwkv: RWKV\nmodel Recurrent = RWKV with {{\n  {SMALL}\n  F = 40\n}}",
     "Slopes": (

@@ -184,7 +184,7 @@ def test_a_formatter_that_does_harm_is_caught(harm: object, reason: str, monkeyp
 
 
 def test_a_formatter_that_is_not_content_with_its_own_text_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    spaces = iter(["", " "])
+    spaces = (" " * (i % 3) for i in range(99))
     lay_out = formatter.lay_out
     monkeypatch.setattr(formatter, "lay_out", lambda document: next(spaces) + lay_out(document))
     with pytest.raises(WeftError, match="another text"):

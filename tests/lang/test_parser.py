@@ -213,7 +213,9 @@ def test_a_checkpoint_keeps_placeholders_and_packed_axes() -> None:
     assert isinstance(found, tree.Checkpoint)
     (entry,) = found.weights
     assert entry.path == ("x", "{i}", "w") and entry.layout is not None
-    assert [a.names for a in entry.layout] == [("3", "H", "K"), ("D",)]
+    packed, plain = entry.layout
+    assert isinstance(packed, tree.LayoutGroup) and isinstance(plain, tree.LayoutName) and plain.name == "D"
+    assert [[p.name for p in term] for term in packed.terms] == [["3", "H", "K"]]
 
 
 def test_a_selector_has_paths_alternatives_kinds_and_exceptions() -> None:
@@ -353,7 +355,8 @@ def test_absurd_texts_are_refused_at_once(text: str, code: str) -> None:
 
 
 def test_the_deepest_texts_that_are_taken_need_no_deep_recursion() -> None:
-    for text in ("(" * 98 + "1" + ")" * 98, "f(" * 50 + "1" + ")" * 50, "1" + " + 1" * 110, "a" + ".b" * 110, "a" + "[0]" * 110):
+    chains = ("1" + " + 1" * 110, "a" + ".b" * 110, "a" + "[0]" * 110)
+    for text in ("(" * 98 + "1" + ")" * 98, "f(" * 50 + "1" + ")" * 50, *chains):
         first = item(f"fn f() {{ {text} }}")
         assert first == item(f"fn f() {{ {text} }}")
 

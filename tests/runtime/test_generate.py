@@ -99,10 +99,12 @@ def test_text_comes_in_pieces_and_is_the_same_at_once(engines: dict[str, Engine]
 class Counting:
     """Always likes the next number best; 7 ends."""
 
+    reads_source = False
+
     def __init__(self, context: int | None = None) -> None:
         self.context = context
 
-    def start(self, tokens: Sequence[int]) -> Any:
+    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Any:
         return np.eye(10)[(tokens[-1] + 1) % 10]
 
     def step(self, token: int) -> Any:

@@ -23,7 +23,7 @@ from weft.runtime.support import check_exportable
 from weft.runtime.train import Options
 
 SPEC = """
-use models.mistral: Mixtral
+use models.mixtral: Mixtral
 
 model Tiny = Mixtral with {
   V = 310

@@ -26,7 +26,8 @@ SIZES = "\n  V = 31\n  D = 16\n  H = 4\n  layers = 2\n"
 SPEC = f"""
 use models.llama: Llama3
 use models.gpt2: GPT2
-use models.mistral: Mistral, Mixtral
+use models.mistral: Mistral
+use models.mixtral: Mixtral
 use models.rwkv: RWKV
 use models.bert: Bert
 use nn: Embedding, RMSNorm, identity

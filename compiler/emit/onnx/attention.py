@@ -39,8 +39,7 @@ def attend(w: Writer, call: Activation) -> tuple[Tensor, ...] | None:
             # A constant lies as the cache does: heads before time, for queries of the same order.
             heads = w.arrange(given, (lead, (g.name, r.name), (t.name,), q.names[-1:]))
             wire = w.emit("Attention", heads.operand, *(x.operand for x in sources), mask, scale=float(scale))
-            layout = (lead, (g.name, r.name), (t.name,), v.names[-1:])
-            return (Tensor(call.function.output_types[0], layout, wire),)
+            return (Tensor(call.function.output_types[0], (*heads.groups[:-1], v.names[-1:]), wire),)
     query = w.arrange(given, (lead, (t.name,), q.names[-3:]))
     layout = (lead, (t.name,), (g.name, r.name, v.names[-1]))
     if keys is None or values is None:

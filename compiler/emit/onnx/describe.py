@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from .manifest import DECODER_FILE, MODEL_FILE
+from .manifest import DECODER_FILE, ENCODER_FILE, MODEL_FILE
 from .scope import DOMAIN
 
 
@@ -19,7 +19,9 @@ def describe_onnx(model: ModelProto | str | os.PathLike[str]) -> str:
     if not isinstance(model, ModelProto):
         path = Path(model)
         if path.is_dir():
-            path = next((path / name for name in (MODEL_FILE, DECODER_FILE) if (path / name).is_file()), path / MODEL_FILE)
+            if (path / ENCODER_FILE).is_file():
+                return "\n\n".join(describe_onnx(path / name) for name in (ENCODER_FILE, DECODER_FILE))
+            path = path / MODEL_FILE
         model = onnx.load(path, load_external_data=False)
     graph = model.graph
     weights = sum(_length(t) for t in graph.initializer)

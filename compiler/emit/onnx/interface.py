@@ -20,11 +20,15 @@ from .sizes import Sizes
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model: a name, a dtype (real, int, bool) and a length or a symbol per dimension."""
+    """An input or output of the model: a name, a dtype (real, int, bool) and a length or a symbol per dimension.
+
+    `default` is the number that stands for all entries of an input that the spec lets a caller leave out.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    default: bool | int | float | None = None
 
     def proto(self) -> ValueInfoProto:
         return helper.make_tensor_value_info(self.name, ONNX_TYPE[self.dtype], self.shape)
@@ -68,15 +72,20 @@ def described(tensor: Tensor) -> ValueInfoProto:
     return helper.make_tensor_value_info(tensor.wire.name, ONNX_TYPE[tensor.type.dtype], shape)
 
 
+PUBLIC = {"types": "token_type_ids"}
+"""What the ecosystem calls an input with one number per token."""
+
+
 def entry_ports(module: Module) -> list[Port]:
     """The inputs of the entry; its tokens are called `input_ids`."""
-    names = Names(module)
+    names, defaults = Names(module), dict(module.defaults)
     ports: list[Port] = []
     for name, type in module.main.inputs:
         shape = tuple(names.size(a.size) for a in type.axes)
         tokens = type.dtype == "int" and shape in (("batch", "sequence"), ("batch", "encoder_sequence"))
-        first = not any(p.name == "input_ids" for p in ports)
-        ports.append(Port("input_ids" if tokens and first else name, type.dtype, shape))
+        first = name not in defaults and not any(p.name == "input_ids" for p in ports)
+        public = "input_ids" if first else PUBLIC.get(name, name)
+        ports.append(Port(public if tokens else name, type.dtype, shape, defaults.get(name)))
     return ports
 
 
@@ -180,7 +189,8 @@ class Ambients:
     def __init__(self, module: Module, sizes: Sizes, extra: Mapping[str, Wire]) -> None:
         self.module, self.sizes = module, sizes
         self.mask, self.positions = extra.get("attention_mask"), extra.get("position_ids")
-        self.sources = {name: extra[port.name] for name, (port, _) in source_masks(module).items() if port.name in extra}
+        masks = source_masks(module)
+        self.sources = {name: extra[port.name] for name, (port, _) in masks.items() if port.name in extra}
 
     def read(self, w: Writer, name: str, type: TensorType) -> Tensor:
         """An ambient value under the axis names of one function."""

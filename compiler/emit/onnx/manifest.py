@@ -11,7 +11,7 @@ from .interface import Port
 from .plan import StoredState
 from .templates import OPSET
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "weft.json"
 MODEL_FILE = "model.onnx"
 ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model.onnx"
@@ -23,7 +23,8 @@ DTYPES = {"real": "float32", "int": "int64", "bool": "bool"}
 def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest as plain data.
 
-    Shapes are lists of lengths and symbols (`batch`, `sequence`, `past`, `total`). Of a state, `axis` is the dimension
+    Shapes are lists of lengths and symbols (`batch`, `sequence`, `past`, `total`). An input with a `default` may be
+    left out: who runs the model fills it with that number. Of a state, `axis` is the dimension
     that grows or holds what is delayed, `width` its greatest length where there is one, and `initial` the number that
     it is filled with before the first token, or null when `states.safetensors` has it. A state of kind `constant` is
     an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null.
@@ -64,7 +65,8 @@ def _encoder(encoder: Encoder | None) -> dict[str, Any] | None:
 
 
 def _port(port: Port) -> dict[str, Any]:
-    return {"name": port.name, "dtype": DTYPES[port.dtype], "shape": list(port.shape)}
+    optional = {} if port.default is None else {"default": port.default}
+    return {"name": port.name, "dtype": DTYPES[port.dtype], "shape": list(port.shape), **optional}
 
 
 def _state(path: str, stored: StoredState, read: Port, written: Port | None) -> dict[str, Any]:

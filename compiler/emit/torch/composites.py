@@ -42,32 +42,40 @@ def _applied(writer: Writer, node: Node, text: str) -> Expr:
 
 
 def _norm(function: str, count: int) -> Callable[[Writer, Node, Function], Expr | None]:
-    """`F.rms_norm` and `F.layer_norm`: along the last axis, with a scale (and an offset) of that axis."""
+    """`F.rms_norm` and `F.layer_norm`: along the last axis, with a scale (and an offset) of that axis or without."""
 
     def make(writer: Writer, node: Node, callee: Function) -> Expr | None:
         eps = number(writer, node, callee, "eps")
         values = node.operands[:count]
-        exprs = [writer.values[v] for v in values]
+        first, *learned = (writer.values[v] for v in values)
         last = writer.type(values[0]).names[-1:]
-        if eps is None or any(e.number is not None for e in exprs) or not last:
+        if eps is None or first.number is not None or not last or first.names[-1:] != last:
             return None
-        if exprs[0].names[-1:] != last or any(e.names != last for e in exprs[1:]):
+        if any(e.names != last and e.number != neutral for e, neutral in zip(learned, NEUTRAL, strict=False)):
             return None
 
         def render() -> Expr:
-            x, scale, *rest = (writer.values[v] for v in values)
+            x, *learned = (writer.values[v] for v in values)
             x = writer.real(x)
+            named = next((e for e in learned if e.is_simple and e.number is None), None)
             text = x.text
             if x.precision is Precision.WIDE:
-                text = f"{x.at(Level.ATOM)}.to({scale.at(Level.ATOM)}.dtype)"
+                given = next((e for e in learned if e.number is None), None)
+                text = text if given is None else f"{x.at(Level.ATOM)}.to({given.at(Level.ATOM)}.dtype)"
+            shape = f"{x.at(Level.ATOM)}.shape[-1:]" if named is None else f"{named.text}.shape"
+            parts = ["None" if e.number is not None else e.text for e in learned]
+            while parts and parts[-1] == "None":
+                parts.pop()
             shown = writer.emission.blanks.mark(eps, "eps")
-            arguments = ", ".join((text, f"{scale.at(Level.ATOM)}.shape", scale.text, *(e.text for e in rest)))
-            precision = Precision.COMPUTE
-            return Expr(f"{function}({arguments}, eps={shown})", Level.ATOM, x.axes, precision)
+            precision = x.precision if text == x.text else Precision.COMPUTE
+            return Expr(f"{function}({', '.join((text, shape, *parts))}, eps={shown})", Level.ATOM, x.axes, precision)
 
         return writer.fit(render, values)
 
     return make
+
+
+NEUTRAL = (1, 0)  # the scale and the offset of a norm that learns nothing
 
 
 def number(writer: Writer, node: Node, callee: Function, name: str) -> float | None:

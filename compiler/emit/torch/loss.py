@@ -15,15 +15,16 @@ ROWS = 1024
 def loss_lines(root: Method, hidden: Method | None, logits: Method | None) -> list[str]:
     """The methods `loss` and, where the head is position-wise, `summed_loss`."""
     entry, ambients = root.function, list(root.ordered_ambients())
-    inputs = [name for name, _ in root.parameters]
-    taken = {"labels", "weight", "rows"} & set(inputs)
+    inputs = [name for name, _ in root.parameters if name not in root.optional]
+    taken = {"labels", "weight", "rows"} & {name for name, _ in root.parameters}
     if taken:
         what = f"an input called `{min(taken)}`"
         raise WeftError(errors.not_in_torch(what, "the loss takes one of this name", entry.origin.first_span()))
     arguments = ", ".join(f"{n}: Tensor" for n in (*inputs, "labels", "weight", *ambients))
+    arguments += "".join(f", {n}: Tensor | None = None" for n in root.optional)
     penalties = [n.removeprefix("penalty.") for n in entry.outputs if n.startswith("penalty.")]
     if hidden is None or logits is None:
-        return _plain(arguments, ", ".join((*inputs, *ambients)), penalties)
+        return _plain(arguments, ", ".join((*inputs, *ambients, *root.optional)), penalties)
     states = [f"hidden_{i}" if len(logits.parameters) > 1 else "hidden" for i in range(len(logits.parameters))]
     results = ", ".join((*states, *(f"{p}_penalty" for p in penalties)))
     given = ", ".join((*(n for n, _ in hidden.parameters), *(a for a in ambients if a in hidden.ambients)))
@@ -37,6 +38,7 @@ def loss_lines(root: Method, hidden: Method | None, logits: Method | None) -> li
         "",
         "        Scores are made for `rows` tokens at a time, and once more in the backward pass: never for all.",
         '        """',
+        *(f"{'    ' * line.indent}{line.text}" for lines in root.optional.values() for line in lines),
         f"        {results} = self.{hidden.name}({given})",
         f"        chunks = [x.flatten(0, 1).split(rows) for x in ({', '.join((*states, 'labels', 'weight'))})]",
         "        total = 0.0",

@@ -30,7 +30,8 @@ def is_ambient(name: str) -> bool:
 class Method:
     """What was written for one function and one kind of arguments.
 
-    `kept` are the inputs that became parameters (the others are numbers or not needed). `outside` holds instances that
+    `kept` are the inputs that became parameters (the others are numbers or not needed). `optional` are parameters that
+    may be None, with the lines that make them then; they come last. `outside` holds instances that
     are handed in, `ambients` values that every function may know; both by the name of their parameter. `stateful`
     methods take `states` and, below the root, `path`. `calls` and `layers` are the calls on instances. `noise` names
     the buffers of keys. `twins` are methods that read the same, for other shapes.
@@ -41,6 +42,7 @@ class Method:
     name: str = ""
     kept: tuple[int, ...] = ()
     parameters: tuple[tuple[str, Shape], ...] = ()
+    optional: dict[str, list[Line]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     results: tuple[Expr, ...] = ()
     outside: dict[Reference, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class Places:
 
 
 def places(module: Module) -> Places:
-    """Follow the calls from the entry and the encoder. The cost grows with the number of layers that differ, not with the depth.
+    """Follow the calls from the entry and the encoder. The cost grows with the layers that differ, not with the depth.
 
     Layers are alike when they have the same description and run the same functions. Which do is known only after all
     repeats were seen, so the calls are followed again until nothing new is told apart: first as if equal descriptions

@@ -15,12 +15,13 @@ def method_lines(emission: Emission, name: str, methods: Sequence[Method]) -> li
     one = methods[0]
     indent = 0 if one.is_free else 1
     arguments = [] if one.is_free else ["self"]
-    arguments += [f"{n}: Tensor" for n, _ in one.parameters]
+    arguments += [f"{n}: Tensor" for n, _ in one.parameters if n not in one.optional]
     arguments += [f"{n}: nn.Module" for n in one.outside.values()]
     arguments += [f"{one.ambients[a]}: Tensor" for a in one.ordered_ambients()]
     is_entry = one.function.name == emission.module.entry
     if one.stateful and one.function.name != emission.module.encoder:
         arguments += ["states: dict[str, Tensor]", *([] if is_entry else ["path: str"])]
+    arguments += [f"{n}: Tensor | None = None" for n in one.optional]
     returns = _returns(emission, one, is_entry)
     head = f"def {name}({', '.join(arguments)}) -> {returns}:"
     shapes = tuple(common([m.parameters[i][1] for m in methods]) for i in range(len(one.parameters)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
-from ...ir.module import Instance, Layers, Module, Path
+from ...ir.module import Function, Instance, Layers, Module, Path
 from .body import write
 from .classes import Class, Draft, class_lines, construction, draft, finish
 from .emission import Emission
@@ -31,13 +31,17 @@ def to_torch(module: Module) -> str:
         module = head.module
     emission = Emission(module, write, emit)
     entry = module.main
-    given = [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in entry.inputs]
-    root = emission.method(entry, given)
+    root = emission.method(entry, _given(entry))
     if module.encoder:
         encoder = module.functions[module.encoder]
-        emission.method(encoder, [Precision.COMPUTE if t.dtype == "real" else Precision.WHOLE for _, t in encoder.inputs])
+        emission.method(encoder, _given(encoder))
     refuse_shared_noise(emission, root)
     return _file(emission, _classes(emission), root, head)
+
+
+def _given(function: Function) -> list[Precision]:
+    """In which precision the inputs of an entry come."""
+    return [Precision.COMPUTE if type.dtype == "real" else Precision.WHOLE for _, type in function.inputs]
 
 
 # ------------------------------------------------------------------ classes
@@ -166,7 +170,7 @@ def _root_lines(emission: Emission, classes: list[Class], root: Method, head: He
             next((m for found in named.values() for m in found if head and m.function.name == name), None)
             for name in ((head.hidden, head.logits) if head else ("", ""))
         )
-        sections.append(loss_lines(root, hidden, logits))
+        sections.append([emission.blanks.fill(line) for line in loss_lines(root, hidden, logits)])
     if emission.is_step:
         sections.append(initial_states_lines(module, _first_parameter(module)))
     drawn = [c.name for c in classes if c.drafts[0].reset]

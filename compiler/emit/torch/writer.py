@@ -311,7 +311,8 @@ def _spec_names(graph: Graph) -> dict[Value, str]:
     for node in reversed(list(graph.nodes())):
         if node.id in needed:
             needed |= {v.node for v in node.operands}
-        if node.values and node.origin.name and node.op not in ("input", "param", "state", "ambient") and node.id in needed:
+        is_given = not node.values or node.op in ("input", "param", "state", "ambient")
+        if node.origin.name and not is_given and node.id in needed:
             found.setdefault(node.origin.name, node.values[0])
     return {value: name for name, value in found.items()}
 

@@ -1,0 +1,121 @@
+"""Adapters of runs: read onto the model of one, merged into its weights, written for PEFT."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from ...compiler.adaptation import Adaptation, adaptation
+from ...compiler.ir.module import Module
+from ...compiler.ir.text import print_module
+from ...lang import errors
+from ...lang.diagnostics import WeftError
+from ...lang.program import load
+from ...lang.weight_map import StoredTensor
+from .. import files
+from ..hub.reading import STAGE, understand
+from ..hub.record import COMPANIONS, FOLDER, Record
+from ..hub.tensors import Described, StoredTensors, write_tensors
+from ..run import Run, environment, exclusive
+from .merge import check, merged
+from .peft_reading import ReadAdapter, read_adapter
+from .peft_writing import write_adapter
+
+
+class _Weights(Mapping[str, Tensor]):
+    """The weights of a run by path, each read when it is asked for."""
+
+    def __init__(self, stored: StoredTensors) -> None:
+        self.stored = stored
+
+    def __getitem__(self, path: str) -> Tensor:
+        return self.stored[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+def stored_as(run: Run, model: str) -> tuple[StoredTensor, ...]:
+    """How the checkpoint that a run was imported from stores the weights of its model `model`."""
+    record = Record.open(run.folder)
+    if record is None:
+        raise WeftError(errors.no_checkpoint(str(run.folder), "it was not imported, so no map names its weights"))
+    own = next((p for p in sorted(run.folder.glob("*.llm")) if p != run.spec), None)
+    return understand(record.config, record.tensors, model, own).plan.tensors
+
+
+def import_adapter(folder: Path, base: Run, run: Run, name: str = "Adapted") -> ReadAdapter:
+    """The adapter of PEFT in a folder on the model of a run, as a run of its own, whose model is called `name`.
+
+    Raises WeftError when the base was not imported from a checkpoint, whose names the adapter speaks of.
+    """
+    stage, model = base.finished_stage(), base.open()["model"]
+    found = read_adapter(folder, stored_as(base, model), load(base.spec), model, name)
+    was = {new: old for old, new in found.adaptation.paths.items()}
+
+    def get(path: str) -> Tensor:
+        old = was.get(path)
+        return found.weights[path] if old is None else found.replaced[old] if old in found.replaced else stored[old]
+
+    with StoredTensors(base.weights(stage)) as stored:
+        described = [(p, get(p).dtype, q.shape) for p, q in found.adaptation.parameters.items()]
+        _write(base, run, found.adaptation.module, found.adaptation.program.main.source.text, described, get)
+    return found
+
+
+def merge_run(adapted: Run, run: Run) -> Adaptation:
+    """A run with adapters as a run of the model below them, its weights changed. Raises WeftError when it has none."""
+    stage, model = adapted.finished_stage(), adapted.open()["model"]
+    found = adaptation(load(adapted.spec), model)
+    check(found)
+    with StoredTensors(adapted.weights(stage)) as stored:
+        weights = _Weights(stored)
+        described = [(p, stored.dtype(found.paths[p]), q.shape) for p, q in found.original.parameters()]
+        _write(
+            adapted, run, found.original, found.program.main.source.text, described,
+            lambda path: merged(found, weights, found.paths[path]),
+        )  # fmt: skip
+    return found
+
+
+def export_adapter(run: Run, folder: Path, base: str = "") -> Path:
+    """The adapters of a run as files that PEFT loads; `base` is what its config calls the base model."""
+    found = adaptation(load(run.spec), run.open()["model"])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WeftError(errors.folder_in_use(str(folder)))
+    with StoredTensors(run.weights(run.finished_stage())) as stored:
+        write_adapter(folder, found, _Weights(stored), stored_as(run, found.base), base)
+    return folder
+
+
+def _write(
+    source: Run, run: Run, module: Module, spec: str, described: list[Described], get: Callable[[str], Tensor]
+) -> None:
+    """A finished run folder: spec, model, weights, and what travels along from `source`."""
+    if run.folder.exists() and any(run.folder.iterdir()):
+        raise WeftError(errors.folder_in_use(str(run.folder)))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(run.folder):
+        run.stage(STAGE).mkdir()
+        write_tensors(run.weights(STAGE), described, get)
+        for path in (*(source.folder / c for c in COMPANIONS), *source.folder.glob("*.llm")):
+            if path.is_file() and path != source.spec:
+                shutil.copyfile(path, run.folder / path.name)
+        if (source.folder / FOLDER).is_dir():
+            shutil.copytree(source.folder / FOLDER, run.folder / FOLDER)
+        files.write(run.spec, spec)
+        printed = print_module(module)
+        files.write(run.module, printed)
+        files.write_json(run.folder / "environment.json", environment())
+        identity = {
+            "model": module.name, "source": hashlib.sha256(printed.encode()).hexdigest(), "tokenizer": None,
+            "recipe": {}, "stages": [STAGE], "exports": [],
+        }  # fmt: skip
+        files.write_json(run.index, identity)
