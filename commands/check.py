@@ -15,7 +15,7 @@ from ..lang.plans import RecipePlan, StagePlan
 from ..lang.program import load
 from ..lang.render import to_json
 from .command import Command
-from .specs import add_spec
+from .specs import add_spec, spec_path
 from .tables import table
 from .terminal import Terminal
 
@@ -26,7 +26,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
-    checked = check(load(arguments.file))
+    checked = check(load(spec_path(arguments.file)))
     models = [_model(module) for module in checked.modules.values()]
     stages = [_stage(recipe, stage) for recipe in checked.recipes.values() for stage in recipe.stages]
     if arguments.json:
@@ -111,6 +111,7 @@ COMMAND = Command(
 examples:
   weft check model.llm
   weft check model.llm --json
+  weft check runs/first
 
 prints what is wrong (all of it, with places and advice) to stderr; then a line for every model (parameters, layers,
 what its decoder remembers, in float32) and for every stage of a recipe (steps, batch, row length).

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import real, whole
-from .command import Command
+from .command import Command, UsageError
 from .devices import add_device, chosen_device
 from .terminal import Terminal
 
 if TYPE_CHECKING:
+    from ..runtime.conventions import Conventions
     from ..runtime.engines import Engine
     from ..runtime.sampling import Sampling
     from ..runtime.tokenizer import Tokenizer
@@ -25,6 +27,9 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a run, or of an ONNX export")
     parser.add_argument(
         "prompt", metavar="PROMPT", nargs="?", default="", help="the text to go on from, or to read (default: none)"
+    )
+    parser.add_argument(
+        "--chat", metavar="MESSAGE", help="answer a message: the prompt is what the run's chat template makes of it"
     )
     parser.add_argument(
         "--engine",
@@ -58,8 +63,12 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
     temperature = 0.0 if arguments.greedy else arguments.temperature
     sampling = Sampling(temperature, arguments.top_k, arguments.top_p, arguments.seed)
-    name, engine, tokenizer, begin = _open(Path(arguments.run), arguments.engine, arguments.device)
-    _write(name, engine, tokenizer, begin, arguments.prompt, sampling, arguments.max_tokens, arguments.json, terminal)
+    chat = arguments.chat is not None
+    if chat and arguments.prompt:
+        raise UsageError("a PROMPT is a text to go on from, --chat a message to answer: give one of them")
+    opened = _open(Path(arguments.run), arguments.engine, arguments.device)
+    text = arguments.chat if chat else arguments.prompt
+    _write(opened, text, sampling, arguments.max_tokens, arguments.json, terminal, chat)
     return 0
 
 
@@ -68,17 +77,26 @@ def write_on(folder: Path, prompt: str, engine: str, maximum: int, terminal: Ter
     from ..runtime.sampling import Sampling
 
     opened = _open(folder, engine, "auto")
-    _write(*opened, prompt, Sampling(_TEMPERATURE), maximum, False, terminal)
+    _write(opened, prompt, Sampling(_TEMPERATURE), maximum, False, terminal)
 
 
-def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, Tokenizer, tuple[int, ...]]:
-    """The engine that is asked for, or the natural one: an export folder runs in ONNX Runtime, a run in PyTorch.
+@dataclass(frozen=True)
+class _Opened:
+    """What writes, and how its texts are read; `begin` starts what is written after an encoder's source."""
 
-    The tokens are those that a decoder starts with after an encoder's source.
-    """
+    name: str
+    engine: Engine
+    tokenizer: Tokenizer
+    begin: tuple[int, ...]
+    how: Conventions
+
+
+def _open(folder: Path, engine: str | None, device: str) -> _Opened:
+    """The engine that is asked for, or the natural one: an export folder runs in ONNX Runtime, a run in PyTorch."""
     from ..compiler.emit.onnx.manifest import MANIFEST
     from ..lang import errors
     from ..lang.diagnostics import WeftError
+    from ..runtime.conventions import Conventions
     from ..runtime.engines import OnnxCached
     from ..runtime.tokenizer import Tokenizer
     from .runs import Trained, open_session
@@ -89,33 +107,33 @@ def _open(folder: Path, engine: str | None, device: str) -> tuple[str, Engine, T
         session = open_session(folder, device)
         if session.tokenizer is None:
             raise WeftError(errors.not_an_export(str(folder), "it has no tokenizer to read a prompt with"))
-        begin = tuple(session.manifest["metadata"].get("begin", ()))
-        return "onnx", OnnxCached(session), Tokenizer.load(session.tokenizer), begin
+        metadata = session.manifest["metadata"]
+        how = Conventions.from_json(metadata["text"]) if "text" in metadata else None
+        begin = tuple(metadata.get("begin", ()))
+        return _Opened("onnx", OnnxCached(session), Tokenizer.load(session.tokenizer, how), begin, how or Conventions())
     trained = Trained.open(folder)
     name = engine or "torch"
+    runs: Engine
     if name == "onnx":
-        return name, OnnxCached(open_session(trained.exported, device)), trained.tokenizer, trained.begin
-    return name, trained.torch_engine(name == "torch", chosen_device(device)), trained.tokenizer, trained.begin
+        runs = OnnxCached(open_session(trained.exported, device))
+    else:
+        runs = trained.torch_engine(name == "torch", chosen_device(device))
+    return _Opened(name, runs, trained.tokenizer, trained.begin, trained.run.conventions or Conventions())
 
 
 def _write(
-    name: str,
-    engine: Engine,
-    tokenizer: Tokenizer,
-    begin: tuple[int, ...],
-    prompt: str,
-    sampling: Sampling,
-    maximum: int | None,
-    as_json: bool,
-    terminal: Terminal,
+    opened: _Opened, prompt: str, sampling: Sampling, maximum: int | None, as_json: bool, terminal: Terminal,
+    chat: bool = False,
 ) -> None:
     from ..runtime.generate import generate_text
 
+    engine, tokenizer = opened.engine, opened.tokenizer
+    read = _as_chat(opened.how, prompt) if chat else prompt
     began = time.monotonic()
     pieces = []
-    if not as_json and not engine.reads_source:  # what an encoder reads is not the beginning of what is written
+    if not as_json and not chat and not engine.reads_source:  # what is answered to is no beginning of what is written
         terminal.write(prompt)
-    for piece in generate_text(engine, tokenizer, prompt, sampling, maximum=maximum, begin=begin):
+    for piece in generate_text(engine, tokenizer, read, sampling, maximum=maximum, begin=opened.begin, marked=chat):
         pieces.append(piece)
         if not as_json:
             terminal.write(piece)
@@ -123,11 +141,23 @@ def _write(
     text = "".join(pieces)
     tokens = len(tokenizer.encode(text))
     if as_json:
-        terminal.json({"prompt": prompt, "text": text, "engine": name, "tokens": tokens, "seconds": round(seconds, 3)})
+        found = {"prompt": read, "text": text, "engine": opened.name, "tokens": tokens, "seconds": round(seconds, 3)}
+        terminal.json(found)
         return
     terminal.write("\n")
     if terminal.err.is_terminal:
-        terminal.say(f"{tokens:,} tokens in {seconds:.1f} s, {name}")
+        terminal.say(f"{tokens:,} tokens in {seconds:.1f} s, {opened.name}")
+
+
+def _as_chat(how: Conventions, message: str) -> str:
+    """The text of a chat in which somebody has said this, and the answer follows."""
+    from ..lang import errors
+    from ..lang.diagnostics import WeftError
+    from ..runtime.chat import render
+
+    if how.template is None:
+        raise WeftError(errors.bad_chat_template("there is none", ("leave `--chat` away: give the text itself",)))
+    return render(how.template, [{"role": "user", "content": message}], how.special)
 
 
 COMMAND = Command(
@@ -138,8 +168,10 @@ examples:
   weft generate runs/first "def "
   weft generate runs/first "def " --greedy --engine onnx
   weft generate runs/first/onnx "class " --temperature 0.9 --top-p 0.95 --seed 7
+  weft generate runs/imported --chat "What is a weft?"
 
 prints the prompt and the text after it; a model with an encoder reads the prompt, and only what it writes is printed.
+A chat template is data that came with a checkpoint: it is rendered in a sandbox that reaches nothing but the message.
 All engines choose the same tokens from the same prompt and seed: the cached ones only do not read the text anew for
 every token.
 exit codes: 0 fine, 1 the run or the export is not usable, 2 the command was called wrongly, 130 interrupted""",

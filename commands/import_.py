@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="RUN", required=True, help="the folder of the run; it must not hold anything")
     parser.add_argument("--name", metavar="NAME", default="Imported", help="what the model is called (default: Imported)")
     parser.add_argument("--map", metavar="FILE", help="a .llm file of your own with the checkpoint map")
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", help="a tokenizer.json to take instead of that in DIR; `none` for none at all"
+    )
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
@@ -26,13 +30,25 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         read(Path(arguments.map))  # a file that cannot be read is said before anything else
     own = Path(arguments.map) if arguments.map else None
     run = Run(Path(arguments.out))
-    imported = import_checkpoint(Path(arguments.folder), run, arguments.name, own)
+    imported = import_checkpoint(Path(arguments.folder), run, arguments.name, own, _tokenizer(arguments.tokenizer))
     terminal.write(imported.spec)
     count = sum(prod(shape) for shape in imported.shapes.values())
     terminal.say(
         f"{imported.architecture}: {len(imported.plan.tensors):,} tensors, {count:,} parameters, now in {run.folder}"
     )
     return 0
+
+
+def _tokenizer(asked: str | None) -> Callable[[Path], str | None]:
+    """Where the tokenizer comes from: the checkpoint's folder, a file, or nowhere."""
+    from ..runtime.hub.tokenizer_files import tokenizer_text
+
+    if asked is None:
+        return tokenizer_text
+    if asked == "none":
+        return lambda folder: None
+    text = read(Path(asked)).text
+    return lambda folder: text
 
 
 COMMAND = Command(
@@ -47,7 +63,8 @@ examples:
 The architecture is recognised by config.json; the standard library has maps for the families of the field, and
 --map names a file with one of your own (a `checkpoint` item: see docs/language.md). Nothing is lost silently: keys
 and tensors that the map does not know are an error. Prints the spec that it wrote; weights, tokenizer and chat
-template come along. Pickles (.bin) are not read.
+template come along. Without a tokenizer.json one is made from tokenizer.model or spiece.model (this needs
+`pip install 'weft[sentencepiece]'`), vocab.json with merges.txt, or vocab.txt. Pickles (.bin) are not read.
 exit codes: 0 imported, 1 the checkpoint is not covered (a diagnostic says why), 2 the command was called wrongly""",
     _arguments,
     _run,

@@ -111,6 +111,7 @@ examples:
   weft plan model.llm
   weft plan model.llm Llama3_405B --context 8192 --batch 4
   weft plan model.llm --json | jq '.[0].inference.bf16.total'
+  weft plan runs/first
 
 prints, per model: learned values by part, FLOPs per token, bytes for training and inference in f32 and bf16, and
 every state of the derived decoder. Nothing is allocated: a 405B model takes a second and no memory.

@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from numpy.typing import NDArray
+
 from ..compiler.context import longest_context
 from ..compiler.emit.onnx import to_onnx
 from ..compiler.emit.torch import to_torch
@@ -22,6 +25,7 @@ from ..runtime import files
 from ..runtime.engines import Engine, TorchCached, TorchFull
 from ..runtime.hub.begin import begin
 from ..runtime.hub.record import FOLDER
+from ..runtime.hub.tensors import StoredTensors
 from ..runtime.hub.writing import export_checkpoint
 from ..runtime.inputs import Reading
 from ..runtime.model import build, load_weights
@@ -61,6 +65,11 @@ class Trained:
     @property
     def weights(self) -> Path:
         return self.run.weights(self.stage)
+
+    def read_weights(self) -> dict[str, NDArray[Any]]:
+        """All weights, in float32."""
+        with StoredTensors(self.weights) as stored:
+            return {path: stored[path].to(torch.float32).numpy() for path in stored}
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -104,7 +113,10 @@ class Trained:
         metadata: dict[str, Any] = {} if self.context is None else {"context": self.context}
         if self.begin:
             metadata["begin"] = list(self.begin)
-        return to_onnx(module, self.weights, folder, tokenizer=self.run.tokenizer if self.run.tokenizer.is_file() else None, metadata=metadata)
+        if self.run.conventions is not None:
+            metadata["text"] = self.run.conventions.to_json()
+        tokenizer = self.run.tokenizer if self.run.tokenizer.is_file() else None
+        return to_onnx(module, self.weights, folder, tokenizer=tokenizer, metadata=metadata)
 
     def export_torch(self, folder: Path) -> Path:
         """The run as PyTorch source that needs nothing of Weft, with weights and tokenizer beside it."""

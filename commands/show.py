@@ -94,6 +94,7 @@ examples:
   weft show model.llm Tiny --torch          readable PyTorch that does not import Weft
   weft show model.llm Tiny --ir --form step the derived decoder
   weft show model.llm Tiny --html tiny.html
+  weft show runs/first                     the model of a run
 
 prints what is asked for; pictures are written to OUT. The tree has, for every part, its block, the axes that go in and
 come out, its learned values, and what the derived decoder remembers there; equal layers are folded into one.

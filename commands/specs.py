@@ -14,14 +14,24 @@ from ..lang.program import Program, load
 
 def add_spec(parser: ArgumentParser, model: bool = True) -> None:
     """The arguments `FILE [MODEL]`."""
-    parser.add_argument("file", metavar="FILE", help="a `.llm` file")
+    parser.add_argument("file", metavar="FILE", help="a `.llm` file, or the folder of a run: its spec")
     if model:
         parser.add_argument("model", metavar="MODEL", nargs="?", help="one of its models (default: all of them)")
 
 
+def spec_path(path: str) -> str:
+    """The file that is meant: of the folder of a run, its spec."""
+    return str(Path(path) / "spec.llm") if is_run(path) else path
+
+
+def is_run(path: str) -> bool:
+    """Whether this is the folder of a run."""
+    return (Path(path) / "run.json").is_file()
+
+
 def read_program(path: str) -> Program:
-    """A parsed file and all it uses. Raises WeftError when anything in it does not parse or resolve."""
-    program = load(path)
+    """A parsed file, or that of a run, and all it uses. Raises WeftError when something does not parse or resolve."""
+    program = load(spec_path(path))
     if any(d.severity == "error" for d in program.diagnostics):
         raise WeftError(*program.diagnostics)
     return program

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ..compiler.shrink import Small, shrink
+from ..compiler.ir.module import Module
+from ..compiler.shrink import shrink
 from ..compiler.tolerance import MAX_LIMIT, RMS_LIMIT
 from ..lang import errors
 from ..lang.diagnostics import WeftError
+from ..lang.program import Program
 from .arguments import whole
 from .command import Command
-from .specs import add_spec, read_program
+from .specs import add_spec, is_run, read_program
 from .tables import heading, table
 from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..runtime.verify import Check
+
+
+_FULL = 50_000_000
+"""Parameters up to which the reference runs a model at full size."""
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -34,17 +42,31 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
+    if is_run(arguments.file) and arguments.model is None:
+        return _report(_of_run(Path(arguments.file), arguments, terminal), arguments, terminal)
     program = read_program(arguments.file)
     names = program.models if arguments.model is None else (arguments.model,)
     if not names:
         raise WeftError(errors.nothing_there("model", arguments.file))
+    return _report((_small(program, name, arguments, terminal) for name in names), arguments, terminal)
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """The checks of one model. `sizes` are those it was given; none for a model at full size."""
+
+    model: str
+    sizes: dict[str, int]
+    about: str
+    checks: list[Check]
+
+
+def _report(models: Iterable[_Verified], arguments: Namespace, terminal: Terminal) -> int:
     results = []
-    for name in names:
-        small = shrink(program, name)
-        checks = list(_watched(name, small, arguments, terminal))
-        results.append(_described(name, small, checks))
+    for found in models:
+        results.append(_described(found))
         if not arguments.json:
-            terminal.show(*_shown(name, small, checks))
+            terminal.show(*_shown(found))
     if arguments.json:
         terminal.json(results)
     failed = [result["model"] for result in results if not result["passed"]]
@@ -53,7 +75,32 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     return 1 if failed else 0
 
 
-def _watched(name: str, small: Small, arguments: Namespace, terminal: Terminal) -> Iterator[Check]:
+def _small(program: Program, name: str, arguments: Namespace, terminal: Terminal) -> _Verified:
+    """A model at small sizes, with random weights."""
+    small = shrink(program, name)
+    about = f"random weights, at small sizes: {', '.join(f'{n} = {v}' for n, v in small.sizes.items())}"
+    return _Verified(name, small.sizes, about, list(_watched(name, small.module, None, arguments, terminal)))
+
+
+def _of_run(folder: Path, arguments: Namespace, terminal: Terminal) -> Iterator[_Verified]:
+    """The model of a run: as it is, with its weights, when it is small enough for the float64 reference."""
+    from .runs import Trained
+
+    trained = Trained.open(folder)
+    count = trained.module.parameter_count()
+    if count >= _FULL:
+        program = read_program(str(folder))
+        found = _small(program, trained.module.name, arguments, terminal)
+        yield replace(found, about=f"too large for its own weights ({count:,} parameters); {found.about}")
+        return
+    weights = {f"stage {trained.stage}": trained.read_weights()}
+    checks = list(_watched(trained.module.name, trained.module, weights, arguments, terminal))
+    yield _Verified(trained.module.name, {}, f"at full size, with the weights of {folder}", checks)
+
+
+def _watched(
+    name: str, module: Module, weights: Mapping[str, Any] | None, arguments: Namespace, terminal: Terminal
+) -> Iterator[Check]:
     """The checks as they come, with a line about the last one on a terminal."""
     from ..runtime.verify import verify
 
@@ -61,14 +108,14 @@ def _watched(name: str, small: Small, arguments: Namespace, terminal: Terminal) 
     if terminal.err.is_terminal:
         status = terminal.err.status(f"{name}: building all back ends")
     with status as line:
-        for check in verify(small.module, compiled=arguments.compile, seed=arguments.seed):
+        for check in verify(module, compiled=arguments.compile, seed=arguments.seed, weights=weights):
             if line is not None:
                 line.update(f"{name}: {check.name} ({check.weights} weights)")
             yield check
 
 
-def _shown(name: str, small: Small, checks: list[Check]) -> list[Any]:
-    sizes = ", ".join(f"{n} = {v}" for n, v in small.sizes.items())
+def _shown(found: _Verified) -> list[Any]:
+    checks = found.checks
     labels = list(dict.fromkeys(check.weights for check in checks))
     rows = table("check", *(f"{label} {error} >" for label in labels for error in ("rms", "max")), "", "note")
     for title in dict.fromkeys(check.name for check in checks):
@@ -84,14 +131,15 @@ def _shown(name: str, small: Small, checks: list[Check]) -> list[Any]:
     limits = (
         f"errors as multiples of what rounding makes of the same program; limits: rms {RMS_LIMIT:g}, max {MAX_LIMIT:g}"
     )
-    return [heading(name, f"at small sizes: {sizes}"), heading("", limits), "", rows, ""]
+    return [heading(found.model, found.about), heading("", limits), "", rows, ""]
 
 
-def _described(name: str, small: Small, checks: list[Check]) -> dict[str, Any]:
+def _described(found: _Verified) -> dict[str, Any]:
     return {
-        "model": name,
-        "sizes": small.sizes,
-        "passed": all(check.passed for check in checks),
+        "model": found.model,
+        "sizes": found.sizes,
+        "about": found.about,
+        "passed": all(check.passed for check in found.checks),
         "checks": [
             {
                 "check": check.name,
@@ -101,7 +149,7 @@ def _described(name: str, small: Small, checks: list[Check]) -> dict[str, Any]:
                 "max": _finite(check.verdict.max_ratio),
                 "note": check.note,
             }
-            for check in checks
+            for check in found.checks
         ],
     }
 
@@ -118,8 +166,10 @@ COMMAND = Command(
 examples:
   weft verify model.llm
   weft verify model.llm Tiny --compile
+  weft verify runs/imported
 
-The model is taken at small sizes with random weights. Each check compares a way to run it (PyTorch in float32 and
+The model of a file is taken at small sizes with random weights; that of a run with fewer than {_FULL:,} parameters as
+it is, with its own weights. Each check compares a way to run it (PyTorch in float32 and
 bfloat16, ONNX Runtime, cached decoding in random chunks, padding on either side, packed documents, greedy tokens)
 with the float64 reference. Errors are multiples of the error that rounding alone makes of the same program: up to
 {RMS_LIMIT:g} (root mean square) and {MAX_LIMIT:g} (largest) count as equal.

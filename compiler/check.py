@@ -21,9 +21,9 @@ from .ir.module import Module
 from .lower.body import Body, Undecided
 from .lower.elaborate import Elaborator, Given
 from .lower.expressions import Evaluator
-from .lower.instances import KINDS, unmet
 from .lower.lists import KINDS as LISTS
 from .lower.model import compile_component, compile_model, deep_recursion, initial, model_item
+from .lower.parameters import KINDS, unmet
 from .lower.results import TWICE
 from .lower.scope import Scope
 from .lower.templates import lower_rule

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import errors, tree
-from .config_map import ConfigPlan
+from .config_map import ConfigPlan, Reading
 from .diagnostics import Diagnostic, WeftError
 from .program import Program, Unit
 from .source import Span
 from .values import word_span
 from .walk import walk
-from .weight_map import WeightFacts, WeightPlan, plan_weights
+from .weight_map import Lets, WeightFacts, WeightPlan, plan_weights
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,36 @@ class CheckpointMap:
         lines = tuple((unit, line) for unit, item in self.chain for line in item.config)
         return ConfigPlan(lines, tuple(parameters))
 
-    def weights(self, facts: Sequence[WeightFacts]) -> WeightPlan:
-        """Where the weights of a model are stored. Raises WeftError when some are not mapped."""
-        lines = [(rank, line) for rank, (_, item) in enumerate(self.chain) for line in item.weights]
-        return plan_weights(lines, facts, self.model, self.head)
+    def weights(self, facts: Sequence[WeightFacts], reading: Reading | None = None) -> WeightPlan:
+        """Where the weights of a model are stored, under the names that a config asks for if it is given.
+
+        Raises WeftError when some are not mapped.
+        """
+        lets = Lets(frozenset(self.config(()).lets()), None if reading is None else reading.word)
+        return plan_weights(self.weight_lines(), facts, self.model, self.head, lets)
+
+    def weight_lines(self) -> list[tuple[int, tree.WeightLine]]:
+        """All lines with their rank, the map's own first; stored names of bases as the maps above them rename them."""
+        lines: list[tuple[int, tree.WeightLine]] = []
+        renames: list[tree.StoredRename] = []
+        for rank, (_, item) in enumerate(self.chain):
+            lines += [(rank, _renamed(line, renames)) for line in item.weights]
+            renames = [*(r for r in item.weights if isinstance(r, tree.StoredRename)), *renames]
+        return lines
+
+
+def _renamed(line: tree.WeightLine, renames: Sequence[tree.StoredRename]) -> tree.WeightLine:
+    """A line of a base with its stored names as they are called above; the nearest map's renames come first."""
+
+    def new(name: tree.String) -> tree.String:
+        value = name.value
+        for rename in renames:
+            value = value.replace(rename.old.value, rename.new.value)
+        return replace(name, value=value)
+
+    if isinstance(line, tree.WeightEntry):
+        return replace(line, stored=new(line.stored))
+    return replace(line, names=tuple(map(new, line.names))) if isinstance(line, tree.StoredNames) else line
 
 
 def maps(program: Program) -> dict[str, tuple[Unit, tree.Checkpoint]]:
@@ -98,4 +124,4 @@ def check_map(found: CheckpointMap, parts: Sequence[str], facts: Sequence[Weight
     return plan
 
 
-_NOT_VALUES = (tree.Repeat, tree.Stack, tree.Scan, tree.AxisMap, tree.Where, tree.Rest, tree.Quantity)
+_NOT_VALUES = (tree.Repeat, tree.Scan, tree.AxisMap, tree.Where, tree.Rest, tree.Quantity)

@@ -13,7 +13,7 @@ from .program import Unit
 from .source import Span
 from .walk import walk
 
-FORMS = ("default", "given", "stored", "contains", "length", "text", "replaced", "refuse", "config", "none")
+FORMS = ("default", "given", "stored", "contains", "length", "place", "text", "replaced", "refuse", "config", "none")
 """Words that only a config knows: `default(a, b)` is the first that is there, `given(a)` whether it is,
 `text(a)` a list of texts as one, `replaced(a, old, new)` a list with other entries for equal ones,
 `refuse(a)` says that the checkpoint is not covered."""
@@ -147,6 +147,14 @@ class Reading:
             self._lets[name] = Evaluation(self, unit, {}).value(expression)
         return self._lets[name]
 
+    def word(self, name: str, layers: Mapping[str, int]) -> str:
+        """The text or whole number that a `let` of the map gives, for the layers that a path goes through."""
+        unit, expression = self.plan.lets()[name]
+        value = Evaluation(self, unit, layers).value(expression)
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise WeftError(errors.wrong_config_value(f"a part of a name: `{name}`", expression.span))
+        return str(value)
+
     def unknown(self) -> list[str]:
         """Keys with a value that nothing reads and nothing ignores."""
         mentioned = {name for _, line in self.plan.lines for name in top_keys(line)}
@@ -167,7 +175,7 @@ class Reading:
         found = []
         for name, part in value.items():
             here = (*path, name)
-            if part is None or here in ignored:
+            if part is None or here in ignored or (name,) in ignored:
                 continue
             if here not in self.read:
                 found.append(".".join(here))
@@ -219,6 +227,8 @@ class Evaluation:
                 return self._binary(e)
             case tree.If():
                 return self._choice(e)
+            case tree.Stack():  # the name of its axis is of the place that it is put into
+                return tree.Stack(e.axis, as_tree(self.value(e.of), e.of), span=e.span)
             case tree.With():
                 overrides = tuple(
                     tree.Override(o.path, as_tree(self.value(o.value), o.value), span=o.span) for o in e.overrides
@@ -254,8 +264,8 @@ class Evaluation:
 
     def _index(self, e: tree.Index) -> Any:
         value, at = self._plain(e.value), self._plain(e.position)
-        if isinstance(value, Keys) and isinstance(at, str):
-            return value.get(at)
+        if isinstance(value, Keys) and isinstance(at, str | int):
+            return value.get(str(at))
         if isinstance(value, list) and isinstance(at, tree.Expression):
             return tree.Index(as_tree(value, e.value), at, span=e.span)
         if isinstance(value, list) and isinstance(at, int) and -len(value) <= at < len(value):
@@ -287,12 +297,12 @@ class Evaluation:
             return not isinstance(self.value(arguments[0].value), Missing)
         if name == "stored":
             return self.reading.stored(self._plain(arguments[0].value))
-        if name in ("contains", "length") or name in _FUNCTIONS:
+        if name in ("contains", "length") or name in FUNCTIONS:
             values = [self._plain(a.value) for a in arguments]
             if not any(isinstance(v, tree.Expression) for v in values):
                 if name == "contains":
                     return values[1] in (values[0].values if isinstance(values[0], Keys) else values[0])
-                return len(values[0]) if name == "length" else _FUNCTIONS[name](*values)
+                return len(values[0]) if name == "length" else FUNCTIONS[name](*values)
         found = self.unit.find(name)
         if found is not None and isinstance(found[1], tree.Fn) and is_static(found[1]):
             return self._inlined(found[0], found[1], e)
@@ -373,9 +383,11 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
 
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "round": round,
     "minimum": min, "maximum": max, "int": int, "real": float, "abs": abs,
+    "place": lambda values, value: values.index(value) if value in values else -1,
+    "place": lambda values, value: values.index(value) if value in values else -1,
     "text": "".join, "replaced": lambda values, old, new: [new if v == old else v for v in values],
 }  # fmt: skip
 

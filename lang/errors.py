@@ -1402,6 +1402,37 @@ def no_stream_to_train(model: str, span: Span | None = None) -> Diagnostic:
     )
 
 
+@code("E0957", "package that is missing")
+def missing_package(name: str, extra: str, purpose: str) -> Diagnostic:
+    return finding(
+        f"the package `{name}`, which {purpose}, is not installed", help=(f"pip install 'weft[{extra}]'",)
+    )
+
+
+@code("E0958", "tokenizer that cannot be converted")
+def unconvertible_tokenizer(path: str, reason: str) -> Diagnostic:
+    return finding(
+        f"`{path}` cannot be made a tokenizer.json: {shorten(reason, 200)}",
+        help=(
+            "save one with the library that the checkpoint comes from and give it with `--tokenizer tokenizer.json`",
+            "import without it: `--tokenizer none`",
+        ),
+    )
+
+
+@code("E0959", "chat template that is refused")
+def bad_chat_template(reason: str, advice: Sequence[str] = ()) -> Diagnostic:
+    return finding(f"the chat template is refused: {shorten(reason, 200)}", help=advice)
+
+
+@code("E0960", "start that is another model")
+def other_start(folder: str, reason: str, span: Span | None = None) -> Diagnostic:
+    return finding(
+        f"`{folder}` is no start for this model: {reason}", span, "starts here",
+        help=("train the very model of that run: its `spec.llm` says what it is",),
+    )
+
+
 # ------------------------------------------------------------------ E097x: adapters
 
 

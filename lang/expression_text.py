@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import tree
-from .expression_printer import quoted, tightness
+from .expression_printer import POSTFIX, quoted, tightness
 
 
 def expression_text(node: tree.Expression) -> str:
@@ -33,6 +33,9 @@ def expression_text(node: tree.Expression) -> str:
             return f"{node.op}{' ' * (node.op == 'not')}{_within(node.operand, node)}"
         case tree.Binary():
             return f"{_within(node.left, node)} {node.op} {_within(node.right, node, right=True)}"
+        case tree.Stack():
+            of = expression_text(node.of)
+            return f"stack {expression_text(node.axis)} of {of if tightness(node.of) >= POSTFIX else f'({of})'}"
         case tree.If(then=then, otherwise=otherwise) if not then.statements and not otherwise.statements:
             assert then.result is not None and otherwise.result is not None
             sides = f"{{ {expression_text(then.result)} }} else {{ {expression_text(otherwise.result)} }}"

@@ -120,6 +120,8 @@ class ItemPrinter(ExpressionPrinter):
                 return _stored(path, f"{quoted(stored.value)}: {layout_text(layout or ())}")
             case tree.StoredNames(role=role, names=names):
                 return sequence(f"{role} ", comma_list([quoted(n.value) for n in names]))
+            case tree.StoredRename(old=old, new=new):
+                return text(f"rename {quoted(old.value)} = {quoted(new.value)}")
             case tree.DefaultLayout(block=block, parameter=parameter, layout=layout):
                 return row(f"layout {block}.{parameter}", text(layout_text(layout)))
 

@@ -79,7 +79,7 @@ class Axes:
         return tuple(names[0] for names in self.known)
 
     def find(self, name: str) -> int | None:
-        """The place of an axis; a name that several axes have means the one whose block calls it so, if there is one."""
+        """The place of an axis; a name that several axes have means the one whose block calls it so, if any."""
         places = [i for i, names in enumerate(self.known) if name in names]
         if len(places) == 1:
             return places[0]
@@ -99,11 +99,12 @@ def resolve(axes: Sequence[tree.LayoutAxis], weights: Sequence[Axes], without: M
     cuts = {_pieces(word): word.partition("/")[0] for axis in axes for word in _words(axis) if "/" in word}
     nodes = tuple(tuple(_nodes(axis, weights, cuts)) for axis in axes)
     for j, weight in enumerate(weights):
-        found = [axis.place(j) for top in nodes for axis in axes_of(top, j)]
+        found = [axis for top in nodes for axis in axes_of(top, j)]
         for place, (names, size) in enumerate(zip(weight.known, weight.sizes, strict=True)):
-            count, counted = found.count(place), not without.keys().isdisjoint(names)
-            if count > 1 + any(name in names for name in cuts.values()):
-                raise Misfit(f"has `{names[-1]}` twice")
+            lengths = [axis.size for axis in found if axis.place(j) == place]
+            count, counted = len(lengths), not without.keys().isdisjoint(names)
+            if count and prod(lengths) != size:
+                raise Misfit(f"has `{names[-1]}` {'twice' if count > 1 else 'in pieces that no number counts'}")
             if not count and size != 1 and not counted:
                 raise Misfit(f"lacks `{names[-1]}`")
             if count and counted:

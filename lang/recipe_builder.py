@@ -71,6 +71,9 @@ class RecipeBuilder:
     def stored_names(self, span: Span, parts: list[Any]) -> tree.StoredNames:
         return tree.StoredNames(str(parts[0]), parts[1], span=span)
 
+    def stored_rename(self, span: Span, parts: list[Token]) -> tree.StoredRename:
+        return tree.StoredRename(string(parts[0], self.source), string(parts[1], self.source), span=span)
+
     def default_layout(self, span: Span, parts: list[Any]) -> tree.DefaultLayout:
         return tree.DefaultLayout(str(parts[0]), str(parts[1]), parts[2], span=span)
 

@@ -473,6 +473,14 @@ class DefaultLayout(Tree):
 
 
 @dataclass(frozen=True)
+class StoredRename(Tree):
+    """`rename "bert." = "roberta."`: what stored names of the base say here."""
+
+    old: String
+    new: String
+
+
+@dataclass(frozen=True)
 class Checkpoint(ItemTree):
     """`checkpoint "MistralForCausalLM" for Mistral like "LlamaForCausalLM" { config { .. } weights { .. } }`.
 
@@ -581,7 +589,7 @@ class Recipe(ItemTree):
 
 
 ConfigLine = ConfigEntry | ConfigLet | ConfigRequire | ConfigIgnore
-WeightLine = WeightEntry | StoredNames | DefaultLayout
+WeightLine = WeightEntry | StoredNames | DefaultLayout | StoredRename
 LayoutAxis = LayoutName | LayoutGroup
 Item = Use | Fn | Block | Interface | Model | DerivedModel | Rule | Checkpoint | Recipe
 

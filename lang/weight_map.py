@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import product
@@ -71,8 +71,29 @@ class _Line:
     stored_span: Span
 
 
+@dataclass(frozen=True)
+class Lets:
+    """Names that stand for texts and whole numbers of a config, which may depend on the layer: `value(name, layers)`.
+
+    Without a config these are not known, and the names stay in the names of tensors.
+    """
+
+    names: frozenset[str] = frozenset()
+    value: Callable[[str, Mapping[str, int]], str] | None = None
+
+    def fill(self, text: str, layers: Mapping[str, str]) -> str:
+        def said(match: re.Match[str]) -> str:
+            if match[1] not in self.names or match[1] in layers:
+                return match[0]
+            if self.value is None:
+                return f"<{'.'.join((match[1], *layers.values()))}>"
+            return self.value(match[1], {n: int(at) for n, at in layers.items()})
+
+        return _GROUP.sub(said, text)
+
+
 def plan_weights(
-    lines: Sequence[tuple[int, tree.WeightLine]], weights: Sequence[WeightFacts], model: str, head: Span
+    lines: Sequence[tuple[int, tree.WeightLine]], weights: Sequence[WeightFacts], model: str, head: Span, lets: Lets
 ) -> WeightPlan:
     """The plan for a model. `lines` are those of the map and its bases, with their rank; `head` names the map.
 
@@ -87,14 +108,14 @@ def plan_weights(
         match line:
             case tree.WeightEntry():
                 try:
-                    entries += _alternatives(line, rank)
+                    entries += _alternatives(line, rank, lets)
                 except WeftError as error:
                     problems += error.diagnostics
             case tree.StoredNames():
                 patterns[line.role] += [n.value for n in line.names]
             case tree.DefaultLayout():
                 layouts.setdefault((line.block, line.parameter), line.layout)
-    tensors = _tensors(entries, weights, layouts, problems)
+    tensors = _tensors(entries, weights, layouts, lets, problems)
     mapped = {m.path for t in tensors for m in t.members}
     missing = [w.path for w in weights if w.path not in mapped]
     if missing and not problems:
@@ -119,7 +140,7 @@ def _unused(entries: Sequence[_Line], mapped: set[str], missing: Sequence[str]) 
 # ------------------------------------------------------------------ entries
 
 
-def _alternatives(entry: tree.WeightEntry, rank: int) -> list[_Line]:
+def _alternatives(entry: tree.WeightEntry, rank: int, lets: Lets) -> list[_Line]:
     """`attn.{q, k}.weight = "{q, k}_proj.weight"` as two lines; alternatives without a partner are packed together."""
     groups = [
         [c.strip() for c in part[1:-1].split(",")] for part in entry.path if part.startswith("{") and "," in part
@@ -158,7 +179,7 @@ def _alternatives(entry: tree.WeightEntry, rank: int) -> list[_Line]:
         if len(set(indices)) < len(indices):
             raise _wrong("a placeholder stands twice in one path", "used twice", "give each its own name", entry)
         lacking = next((i for i in indices if i not in _GROUP.findall(name)), None)
-        if lacking is not None:
+        if lacking is not None and lets.names.isdisjoint(_GROUP.findall(name)):
             title = f"`{{{lacking}}}` does not stand in the stored name"
             advice = f'all layers would read the same tensor: write "..{{{lacking}}}.."'
             raise _wrong(title, f"no `{{{lacking}}}`", advice, entry)
@@ -179,7 +200,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _tensors(
     entries: Sequence[_Line], weights: Sequence[WeightFacts], layouts: Mapping[tuple[str, str], tuple[tree.LayoutAxis, ...]],
-    problems: list[Diagnostic],
+    lets: Lets, problems: list[Diagnostic],
 ) -> tuple[StoredTensor, ...]:
     taken: dict[str, _Line] = {}
     found: list[StoredTensor] = []
@@ -204,7 +225,7 @@ def _tensors(
             for path in paths:
                 taken[path] = line
             try:
-                found += _stored(line, packed, numbers, layouts)
+                found += _stored(line, packed, numbers, layouts, lets)
             except Misfit as error:
                 span = line.stored_span if not line.layout else line.layout[0].span.to(line.layout[-1].span)
                 problems.append(errors.wrong_layout(weight.path, weight.axes.names, str(error), span))
@@ -227,9 +248,9 @@ def _filled(text: str, numbers: Mapping[str, str]) -> str:
 
 def _stored(
     line: _Line, packed: Sequence[WeightFacts], numbers: Mapping[str, str],
-    layouts: Mapping[tuple[str, str], tuple[tree.LayoutAxis, ...]],
+    layouts: Mapping[tuple[str, str], tuple[tree.LayoutAxis, ...]], lets: Lets,
 ) -> list[StoredTensor]:
-    name = _filled(line.stored, numbers)
+    name = _filled(lets.fill(line.stored, numbers), numbers)
     counted: dict[str, tuple[int, int]] = {}  # placeholder -> the axis it counts: its place and its size
     for placeholder in _GROUP.findall(name):
         place = packed[0].axes.find(placeholder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..lang import errors
 from ..lang.diagnostics import WeftError
@@ -20,10 +20,10 @@ def generate(
     sampling: Sampling = GREEDY,
     *,
     maximum: int | None = None,
-    end: int | None = None,
+    end: Collection[int] = (),
     source: Sequence[int] = (),
 ) -> Iterator[int]:
-    """The tokens after a prompt of at least one token, as they are chosen; `end` stops and is not given out.
+    """The tokens after a prompt of at least one token, as they are chosen; those in `end` stop and are not given out.
 
     An engine with an encoder reads the `source` first. At most `maximum` tokens; without it LENGTH, or fewer when the
     engine's context ends before. WeftError when the prompt, or the prompt and `maximum`, do not fit the context.
@@ -43,12 +43,12 @@ def generate(
 
 
 def _tokens(
-    engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: int, end: int | None, source: Sequence[int]
+    engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: int, end: Collection[int], source: Sequence[int]
 ) -> Iterator[int]:
     logits = engine.start(prompt, source)
     for number in range(wanted):
         token = choose(logits, sampling, number)
-        if token == end:
+        if token in end:
             return
         yield token
         if number + 1 < wanted:
@@ -63,18 +63,23 @@ def generate_text(
     *,
     maximum: int | None = None,
     begin: Sequence[int] = (),
+    marked: bool = False,
 ) -> Iterator[str]:
     """The text after a prompt in pieces, as it comes. The prompt itself is not given out.
 
-    The model reads the token that begins every document first, as it did in training. One with an encoder reads the
-    prompt as its source, and writes a text of its own, which starts with the tokens `begin` (or that one).
+    The model reads first what stands in front of every text, as it did in training. One with an encoder reads the
+    prompt as its source, and writes a text of its own, which starts with the tokens `begin` (or the end token). In a
+    prompt that is `marked` special tokens stand by their names, those in front included: a chat.
     """
     source: Sequence[int] = ()
-    ids = [tokenizer.end, *tokenizer.encode(prompt)]
     if engine.reads_source:
-        ids, source = list(begin) or [tokenizer.end], tokenizer.encode_source(prompt)
+        source = tokenizer.encode_marked(prompt) if marked else tokenizer.encode_source(prompt)
+        ids = list(begin) or [tokenizer.end]
+    else:
+        ids = tokenizer.encode_marked(prompt) if marked else [*tokenizer.first, *tokenizer.encode(prompt)]
+    ids = ids or [tokenizer.end]  # a model that wants nothing in front still needs something to go on from
     stream = TextStream(tokenizer, () if engine.reads_source else ids[-1:])
-    for token in generate(engine, ids, sampling, maximum=maximum, end=tokenizer.end, source=source):
+    for token in generate(engine, ids, sampling, maximum=maximum, end=tokenizer.ends, source=source):
         piece = stream.push(token)
         if piece:
             yield piece

@@ -28,7 +28,9 @@ from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.plans import RecipePlan, StagePlan, plain
 from . import files
+from .conventions import Conventions
 from .corpus import Corpus, open_corpus, prepare
+from .hub.conventions import conventions
 from .model import build, load_weights, save_weights
 from .progress import Reporter, Silent, duration
 from .support import check_runnable, check_trainable, check_vocabulary
@@ -98,7 +100,12 @@ class Run:
     def load_tokenizer(self) -> Tokenizer:
         if not self.tokenizer.is_file():
             raise WeftError(errors.no_run(str(self.folder), self.tokenizer.name))
-        return Tokenizer.load(self.tokenizer)
+        return Tokenizer.load(self.tokenizer, self.conventions)
+
+    @property
+    def conventions(self) -> Conventions | None:
+        """How the texts of an imported run begin and end; None where its end token alone does both."""
+        return conventions(self.folder)
 
 
 def train_recipe(

@@ -12,19 +12,28 @@ from numpy.typing import NDArray
 
 from ..lang import errors
 from ..lang.diagnostics import WeftError
+from .conventions import Conventions
 
 END = "<|endoftext|>"
 """The token that stands before every document and after the last one."""
+
+_ENDS = (END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
 
 REPLACEMENT = "\ufffd"
 
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """Text to token ids and back. `end` is the id that ends a document."""
+    """Text to token ids and back.
+
+    `end` is the id that ends a document, `ends` are all that end what a model writes. `first` are those that stand in
+    front of a text.
+    """
 
     inner: tokenizers.Tokenizer
     end: int
+    first: tuple[int, ...]
+    ends: frozenset[int]
 
     @staticmethod
     def train(documents: Iterable[str], vocabulary: int) -> Tokenizer:
@@ -45,24 +54,33 @@ class Tokenizer:
         return Tokenizer.of(inner)
 
     @staticmethod
-    def load(path: Path) -> Tokenizer:
+    def load(path: Path, how: Conventions | None = None) -> Tokenizer:
         """Reads a `tokenizer.json`. WeftError when it cannot be read or has no token that ends a document."""
         try:
-            return Tokenizer.of(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")), str(path))
+            return Tokenizer.of(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")), str(path), how)
         except WeftError:
             raise
         except Exception as error:  # the library raises plain Exception for everything that is wrong in the file
             raise WeftError(errors.bad_tokenizer(str(path), str(error))) from error
 
     @staticmethod
-    def of(inner: tokenizers.Tokenizer, path: str = "the tokenizer") -> Tokenizer:
-        """Wraps a tokenizer of the library. What looks like a special token in a text stays text."""
+    def of(inner: tokenizers.Tokenizer, path: str = "the tokenizer", how: Conventions | None = None) -> Tokenizer:
+        """Wraps a tokenizer of the library. What looks like a special token in a text stays text.
+
+        Texts are neither cut nor filled up, whatever the file says. Without conventions the token that ends a document
+        stands in front of every text.
+        """
         inner.encode_special_tokens = True
-        for name in (END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>"):
-            end = inner.token_to_id(name)
-            if end is not None:
-                return Tokenizer(inner, end)
-        raise WeftError(errors.bad_tokenizer(path, "it has no token that ends a document"))
+        inner.no_truncation()
+        inner.no_padding()
+        told = [inner.token_to_id(end) if isinstance(end, str) else end for end in (how.ends if how else ())]
+        ends = [end for end in told if end is not None] or [
+            i for name in _ENDS if (i := inner.token_to_id(name)) is not None
+        ][:1]
+        if not ends:
+            raise WeftError(errors.bad_tokenizer(path, "it has no token that ends a document"))
+        first = (ends[0],) if how is None else _first(inner, how)
+        return Tokenizer(inner, ends[0], first, frozenset(ends))
 
     def save(self, path: Path) -> None:
         path.write_text(self.text, encoding="utf-8")
@@ -86,6 +104,12 @@ class Tokenizer:
         plain, whole = self.encode(text), list(self.inner.encode(text, add_special_tokens=True).ids)
         return whole if whole != plain else [*plain, self.end]
 
+    def encode_marked(self, text: str) -> list[int]:
+        """The token ids of a text in which special tokens stand by their names, as a chat template writes them."""
+        reading = tokenizers.Tokenizer.from_str(self.inner.to_str())
+        reading.encode_special_tokens = False
+        return list(reading.encode(text, add_special_tokens=False).ids)
+
     def encode_all(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """The token ids of many texts, on all cores."""
         encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -94,6 +118,17 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
         return str(self.inner.decode(list(ids), skip_special_tokens=False))
+
+
+def _first(inner: tokenizers.Tokenizer, how: Conventions) -> tuple[int, ...]:
+    """What stands in front of a text: as the conventions say, else what the tokenizer puts there itself."""
+    if how.begins is not None:
+        begin = inner.token_to_id(how.special.get("bos_token", ""))
+        return (begin,) if how.begins and begin is not None else ()
+    plain = inner.encode("a", add_special_tokens=False).ids
+    whole = inner.encode("a", add_special_tokens=True).ids
+    places = range(len(whole) - len(plain) + 1)
+    return tuple(next((whole[:i] for i in places if whole[i : i + len(plain)] == plain), ()))
 
 
 class TextStream:

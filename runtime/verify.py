@@ -131,10 +131,10 @@ class _Verification:
 
     def _onnx(self, given: Mapping[str, Array], segments: Mapping[str, Array] | None = None) -> Array:
         """ONNX Runtime's logits; `segments` are the masks of the text and of the sources."""
-        masks = dict.fromkeys(given) if segments is None else segments
-        both = [(given[name], masks[name]) for name in (self.input, *self.reading.sources)]
-        beside = public(self.reading.beside(given))
-        return self.session.logits(*(array for pair in both for array in pair), inputs=beside)
+        arrays: list[Any] = []
+        for name in (self.input, *self.reading.sources):
+            arrays += [given[name], None if segments is None else segments[name]]
+        return self.session.logits(*arrays, inputs=public(self.reading.beside(given)))
 
     def _check(
         self, name: str, candidate: Array, exact: Array | None = None, scale: Scale | None = None, note: str = ""

@@ -182,7 +182,7 @@ class Writer:
         table = self.fresh("p")
         self.members += [f"  dim {rows} = 3", f"  param {table}: [{rows}, {axis}] = normal(std = 0.5)"]
         if self.timed:
-            # A value of `x` comes first: the axes of a sum stand in the order in which they are first seen.
+            # A value of `x` comes first: a sum has the order of its operand with the most axes, the first of several.
             self.let(f"0.3 * sin(mean(x, D)) + take({table}, position(T) % 3, {rows})", (axis,))
 
     def index(self) -> None:
@@ -216,7 +216,7 @@ class Writer:
         self.lines.append(f"    {past} = rename({x}, T -> S)")
         look = f"{past}, S where {name}(position(T), position(S))"
         forms = ("mean({0})", "max({0})", "min({0})", "0.2 * sum({0})", "sigmoid(logsumexp({0}))")
-        # A value of the token comes first: the axes of a sum stand in the order in which they are first seen.
+        # A value of the token comes first: a sum has the order of the first of its operands with the most axes.
         self.let(f"0.5 * {x} + {str(self.one(forms)).format(look)}", self.pool[x])
 
     def place(self) -> None:

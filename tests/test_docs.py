@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from weft.compiler.check import check
 from weft.compiler.lower.builtins import BUILTINS
-from weft.compiler.lower.instances import KINDS
+from weft.compiler.lower.parameters import KINDS
 from weft.lang import errors
 from weft.lang.explain import explain
 from weft.lang.format import format_source

@@ -76,6 +76,8 @@ def run(
     if "step" in module.form:
         sizes |= _past_sizes(module, sizes, ambient, states)
         if states is None:
+            if module.encoder:
+                raise ValueError("the first step needs what the encoder computes: give `states`")
             states = initial_states(module, weights, sizes)
         if PAST in sizes:
             ambient.setdefault("past", np.asarray(sizes[PAST]))

@@ -8,23 +8,24 @@ from typing import Any
 from ...lang import errors, tree
 from ...lang.axes import Axis, TensorType
 from ...lang.config_map import is_static
-from ...lang.diagnostics import Label, WeftError
+from ...lang.diagnostics import WeftError
 from ...lang.program import NamedItem, Unit
 from ...lang.sizes import Size
 from ...lang.source import Span
-from ..ir.control import call, repeat
+from ..ir.control import call
 from ..ir.graph import Origin
 from ..ir.module import Function
 from . import limits
-from .body import Body, Undecided
+from .arguments import Given, assign, did_you_mean, is_tensor
+from .body import Body
+from .crossing import inward, outward
 from .expressions import Evaluator
-from .instances import instantiate, typed
+from .instances import instantiate
+from .parameters import typed
 from .results import TWICE, conform, declared_type
 from .scope import Scope, declared_once
-from .signature import Binding, Mismatch, bind, introduced_names
-from .values import Component, FnValue, Pack, Placed, PlacedLayers, Tensor, canonical, describe
-
-Given = tuple[str | None, Any, Span]
+from .signature import Binding
+from .values import Component, FnValue, Placed, Tensor, canonical, describe
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,6 @@ class Specialised:
     outputs: tuple[TensorType, ...]
     penalties: tuple[str, ...]
     several: bool
-
-
-REORDERED = (
-    "the argument has that axis in another place: a result has the axes of its operand with the most axes, then the\n"
-    "others as they are first met; swap the operands, or use a fn with a declared result, which puts them in its order"
-)
 
 
 class Elaborator:
@@ -58,7 +53,7 @@ class Elaborator:
         self.stream, self.symbolic, self.ceiling, self.template = stream, symbolic, ceiling, template
         self.functions: dict[str, Function] = {}
         self.used: dict[Any, set[str]] = {}
-        self._made: dict[Any, Specialised] = {}
+        self.made: dict[Any, Specialised] = {}
         self.placing: list[Component] = []
         self._running: list[Any] = []
         self._left = limits.STEPS
@@ -116,7 +111,7 @@ class Elaborator:
             if name not in names:
                 raise WeftError(
                     errors.wrong_call(
-                        f"`{declaration.name}` has no parameter `{name}`", at, _did_you_mean(name, names), "unknown"
+                        f"`{declaration.name}` has no parameter `{name}`", at, did_you_mean(name, names), "unknown"
                     )
                 )
             if name not in free:
@@ -139,7 +134,7 @@ class Elaborator:
         signature = callee.declaration.signature
         tensors = [p for p in signature.parameters if self._takes_tensor(p)]
         bound = dict(callee.bound)
-        given = _assign(callee.declaration.name, signature.parameters, arguments, span, set(bound))
+        given = assign(callee.declaration.name, signature.parameters, arguments, span, set(bound))
         statics: list[tuple[str, Any]] = []
         for parameter in signature.parameters:
             if self._takes_tensor(parameter):
@@ -199,7 +194,7 @@ class Elaborator:
 
     def _takes_tensor(self, parameter: tree.Parameter) -> bool:
         named = parameter.type.name if isinstance(parameter.type, tree.NamedType) else ""
-        return _is_tensor(parameter) or (self.template and named in ("int", "real"))
+        return is_tensor(parameter) or (self.template and named in ("int", "real"))
 
     def _lowered(self, value: Any) -> Any:
         if self.ceiling is None or not isinstance(value, int) or isinstance(value, bool):
@@ -223,7 +218,7 @@ class Elaborator:
                 raise WeftError(
                     errors.wrong_kind(shown, "the axes of a tensor, as in `[.., D]`", parameter.type.span, help)
                 )
-        given = _assign(f"{owner.label}.{name}", method.signature.parameters, arguments, span, set())
+        given = assign(f"{owner.label}.{name}", method.signature.parameters, arguments, span, set())
         definition = f"{owner.component.unit.prefix}.{owner.label}.{name}"
         return self._invoke(evaluator, method, owner, name, owner.scope, owner.key, (), given, span, definition)
 
@@ -243,19 +238,19 @@ class Elaborator:
             else:
                 shown = f"`{owner.label if owner else label}` needs the argument `{parameter.name}`"
                 raise WeftError(errors.wrong_call(shown, span))
-        binding, local = self._bind(
-            declaration, parameters, tensors, owner, owner.label if owner else label, scope, span
+        binding, local = inward(
+            self.symbolic, declaration, parameters, tensors, owner, owner.label if owner else label, scope, span
         )
         tensors = [self._cast(evaluator, t, want) for t, want in zip(tensors, local, strict=True)]
         try:
-            made = self._specialise(
+            made = self.specialise(
                 declaration, owner, label, scope, key, statics, parameters, binding, local, span, definition
             )
         except WeftError as error:
             raise error.seen_from(span, f"`{owner.label if owner else label}` is called here") from error
 
         outside = None if owner is body.placed else owner  # a method of its own gives the names of the instance itself
-        types = tuple(self._outward(t, binding, outside, span) for t in made.outputs)
+        types = tuple(outward(t, binding, outside, span) for t in made.outputs)
         types += (TensorType(()),) * len(made.penalties)
         instance = None
         site = label
@@ -271,149 +266,19 @@ class Elaborator:
         results = tuple(body.tensor(v, span) for v in values[: len(made.outputs)])
         return results if made.several else results[0]
 
-    def call_layers(self, evaluator: Evaluator, layers: PlacedLayers, arguments: list[Given], span: Span) -> Any:
-        """Run the layers of a repeat: the first arguments are carried from layer to layer, the others seen by all."""
-        body = evaluator.building(span)
-        if body.outer is not None or body.placed is None:
-            raise WeftError(errors.not_in_scan("`repeat`", span))
-        tensors = [evaluator.lift(value, at) for name, value, at in arguments]
-        named = next((n for n, _, _ in arguments if n is not None), None)
-        if named is not None:
-            raise WeftError(errors.wrong_call("repeated layers take their arguments by position", span))
-        made = []
-        for placed in layers.bodies:
-            method = placed.methods.get("forward")
-            if method is None:
-                raise WeftError(errors.no_such_part("forward", f"`{placed.label}`", list(placed.methods), span))
-            parameters = [p for p in method.signature.parameters if _is_tensor(p)]
-            if len(parameters) != len(tensors):
-                message = f"`{placed.label}` takes {len(parameters)} arguments, {len(tensors)} are given"
-                raise WeftError(errors.wrong_call(message, span))
-            binding, local = self._bind(method, parameters, tensors, placed, placed.label, placed.scope, span)
-            definition = f"{placed.component.unit.prefix}.{placed.label}.forward"
-            try:
-                one = self._specialise(
-                    method,
-                    placed,
-                    "forward",
-                    placed.scope,
-                    placed.key,
-                    (),
-                    parameters,
-                    binding,
-                    local,
-                    span,
-                    definition,
-                )
-            except WeftError as error:
-                raise error.seen_from(span, "the layers are called here") from error
-            for position, output in enumerate(one.outputs):
-                back = self._outward(output, binding, placed, span)
-                wanted = tensors[position].type if position < len(tensors) else None
-                if back != wanted:
-                    at = method.body.result.span if method.body.result else method.span
-                    raise WeftError(errors.layer_changes_type(str(back), str(wanted or "nothing"), at))
-            made.append(one)
-        carried = len(made[0].outputs)
-        penalties = tuple(dict.fromkeys(p for one in made for p in one.penalties))
-        if any(one.penalties != penalties for one in made):
-            penalties = self._even(made, penalties)
-        types = tuple(t.type for t in tensors[:carried]) + (TensorType(()),) * len(penalties)
-        reference = body.placed.reference_to(layers.path)
-        values = repeat(
-            body.graph, tuple(one.name for one in made), layers.schedule, tuple(t.value for t in tensors), types,
-            body.site("_".join(reference.down)), reference, carried, len(penalties), Origin(span),
-        )
-        for name, value in zip(penalties, values[carried:], strict=True):
-            body.penalties.setdefault(name, []).append(value)
-        results = tuple(body.tensor(v, span) for v in values[:carried])
-        return results if made[0].several else results[0]
-
-    def _even(self, made: list[Specialised], penalties: tuple[str, ...]) -> tuple[str, ...]:
-        """Layers that differ may have different penalties: those a layer lacks are 0 there."""
-        from dataclasses import replace
-
-        from ..ir.ops import constant
-
-        for one in made:
-            function = self.functions[one.name]
-            kept = [
-                v for v, n in zip(function.graph.outputs, function.outputs, strict=True) if not n.startswith("penalty.")
-            ]
-            present = {n: v for v, n in zip(function.graph.outputs, function.outputs, strict=True)}
-            extra = [present.get(f"penalty.{p}") or constant(function.graph, 0.0) for p in penalties]
-            function.graph.outputs = (*kept, *extra)
-            names = tuple(n for n in function.outputs if not n.startswith("penalty."))
-            self.functions[one.name] = replace(function, outputs=(*names, *(f"penalty.{p}" for p in penalties)))
-            for key, value in self._made.items():
-                if value.name == one.name:
-                    self._made[key] = replace(value, penalties=penalties)
-        return penalties
-
-    # ------------------------------------------------------------ types across a call
-
-    def _bind(
-        self, declaration: tree.Fn | tree.Method, parameters: list[tree.Parameter], tensors: list[Tensor],
-        owner: Placed | None, label: str, scope: Scope, span: Span,
-    ) -> tuple[Binding, tuple[TensorType, ...]]:
-        fixed: dict[str, Axis] = {}
-        packs: dict[str, tuple[Axis, ...]] = {}
-        here: Scope | None = scope
-        while here is not None:
-            for name in here.entries:
-                value = here.find(name, span)[1] if not _busy(here.entries[name]) else None
-                if isinstance(value, Axis):
-                    fixed.setdefault(name, Axis(name, value.size))
-                elif isinstance(value, Pack):
-                    packs.setdefault(name, value.axes)
-            here = here.parent
-        stacked = tuple(a.name for a in owner.stack) if owner else ()
-        types = tuple(_declared(p) for p in parameters)
-        try:
-            names, given_types = tuple(p.name for p in parameters), tuple(t.type for t in tensors)
-            return bind(types, names, given_types, fixed, packs, stacked, introduced_names(declaration.body))
-        except Mismatch as error:
-            if self.symbolic and error.wanted is not None:
-                raise Undecided from error
-            labels = (Label(parameters[error.position].span, "declared here"),)
-            given = tensors[error.position]
-            message = error.message
-            if error.wanted is not None and error.given is not None:
-                wanted = owner.actual.get(error.wanted.name, error.wanted.name) if owner else error.wanted.name
-                found = error.given
-                size = f"of size {found.size}" if found.size.is_constant else "of open size"
-                message = f"`{label}` takes an axis `{wanted}` of size {error.wanted.size} here"
-                message += f", this has `{found.name}` {size}"
-                if given.type.has(wanted) and given.type.axis(wanted).size == error.wanted.size:
-                    error.help = REORDERED
-            raise WeftError(
-                errors.argument_mismatch(message, str(given.type), given.span, labels, error.help)
-            ) from error
-
     def _cast(self, evaluator: Evaluator, tensor: Tensor, wanted: TensorType) -> Tensor:
         return evaluator.as_real(tensor) if wanted.dtype == "real" else tensor
 
-    def _outward(self, type: TensorType, binding: Binding, owner: Placed | None, span: Span) -> TensorType:
-        """A local type in the caller's names."""
-        axes: list[Axis] = []
-        for axis in type.axes:
-            name = binding.actual.get(axis.name) or (owner.actual.get(axis.name) if owner else None) or axis.name
-            if any(a.name == name for a in axes):
-                help = "give one of the axes another name where the block is declared: `dim E = D`"
-                raise WeftError(errors.axis_twice(f"the result would have the axis `{name}` twice", span, (), help))
-            axes.append(Axis(name, axis.size))
-        return TensorType(tuple(axes), type.dtype)
-
     # ------------------------------------------------------------ functions
 
-    def _specialise(
+    def specialise(
         self, declaration: tree.Fn | tree.Method, owner: Placed | None, label: str, scope: Scope, key: Any,
         statics: tuple[tuple[str, Any], ...], parameters: list[tree.Parameter], binding: Binding,
         local: tuple[TensorType, ...], span: Span, definition: str,
     ) -> Specialised:
         full = (key, label, local, tuple(binding.rests))
-        if full in self._made:
-            return self._made[full]
+        if full in self.made:
+            return self.made[full]
         mark = (id(declaration), owner.key if owner else None)
         if mark in self._running:
             raise WeftError(errors.recursion(label, span))
@@ -422,7 +287,7 @@ class Elaborator:
             made = self._build(declaration, owner, label, scope, statics, parameters, binding, local, definition)
         finally:
             self._running.pop()
-        self._made[full] = made
+        self.made[full] = made
         return made
 
     def _build(
@@ -529,48 +394,3 @@ class Elaborator:
 def _recorded(value: Any) -> Any:
     """A compile-time argument as the IR keeps it: a fn by the name of its definition."""
     return value.definition if isinstance(value, FnValue) else value
-
-
-def _busy(entry: Any) -> bool:
-    return getattr(entry, "state", "done") == "running"
-
-
-def _is_tensor(parameter: tree.Parameter) -> bool:
-    """Whether a parameter of a fn or method takes a tensor: typed with axes, or without a type and a default."""
-    return isinstance(parameter.type, tree.TensorTypeExpression) or (
-        parameter.type is None and parameter.default is None
-    )
-
-
-def _declared(parameter: tree.Parameter) -> tree.TensorTypeExpression | None:
-    """The declared axes of a parameter that takes a tensor; a number in a template has none."""
-    if isinstance(parameter.type, tree.NamedType):
-        return tree.TensorTypeExpression(parameter.type.name, (), span=parameter.type.span)
-    return parameter.type
-
-
-def _did_you_mean(name: str, names: list[str]) -> tuple[str, ...]:
-    return errors.did_you_mean(name, names) or ((f"it takes {errors.one_of(names, 'and')}",) if names else ())
-
-
-def _assign(
-    callee: str, parameters: tuple[tree.Parameter, ...], arguments: list[Given], span: Span, bound: set[str]
-) -> dict[str, tuple[Any, Span]]:
-    """Arguments by the name of their parameter."""
-    free = [p.name for p in parameters if p.name not in bound]
-    given: dict[str, tuple[Any, Span]] = {}
-    for name, value, at in arguments:
-        if name is None:
-            if not free:
-                raise WeftError(
-                    errors.wrong_call(f"`{callee}` takes {len(parameters)} arguments", at, (), "one too many")
-                )
-            name = free[0]
-        if name not in [p.name for p in parameters]:
-            help = _did_you_mean(name, [p.name for p in parameters])
-            raise WeftError(errors.wrong_call(f"`{callee}` has no parameter `{name}`", at, help, "unknown"))
-        if name not in free:
-            raise WeftError(errors.wrong_call(f"`{name}` is given twice", at, (), "given again"))
-        free.remove(name)
-        given[name] = (value, at)
-    return given

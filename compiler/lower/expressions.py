@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis
 from ...lang.diagnostics import WeftError
-from ...lang.sizes import InexactSize, Size
+from ...lang.sizes import Size
 from ...lang.source import Span
 from ..ir.graph import Origin
 from . import limits, lists, numbers
-from .body import Body, Undecided
+from .arithmetic import static_binary
+from .body import Undecided
 from .builtins import BUILTINS
 from .kernel import Given
+from .layers import run_layers
+from .operands import Operands
 from .overrides import written
 from .scope import Scope, declared_once
 from .values import (
@@ -28,9 +31,6 @@ from .values import (
     Tensor,
     describe,
 )
-
-if TYPE_CHECKING:
-    from .elaborate import Elaborator
 
 _OPS = {
     "+": "add",
@@ -57,11 +57,8 @@ class Weight:
         self.owner, self.declaration, self.name = owner, declaration, name
 
 
-class Evaluator:
+class Evaluator(Operands):
     """Evaluates in one scope; `body` is the function being built, or None where only static values can be."""
-
-    def __init__(self, elaborator: Elaborator, scope: Scope, body: Body | None = None) -> None:
-        self.elaborator, self.scope, self.body = elaborator, scope, body
 
     def inside(self, scope: Scope) -> Evaluator:
         return Evaluator(self.elaborator, scope, self.body)
@@ -69,89 +66,6 @@ class Evaluator:
     def evaluate(self, expression: tree.Expression) -> Any:
         self.elaborator.burn(expression.span)
         return _EVALUATE[type(expression)](self, expression)
-
-    # ------------------------------------------------------------ what arguments mean
-
-    def building(self, span: Span) -> Body:
-        if self.body is None:
-            raise WeftError(errors.wrong_kind("a computation", "a value known when the model is compiled", span))
-        return self.body
-
-    def value_of(self, given: Given) -> Any:
-        if given.tree is None:
-            return given.value
-        if isinstance(given.tree, tree.AxisMap | tree.Where | tree.Rest):
-            raise WeftError(errors.wrong_call(f"`{given.span.text}` has no value by itself", given.span))
-        return self.evaluate(given.tree)
-
-    def as_tensor(self, given: Given) -> Tensor:
-        return self.lift(self.value_of(given), given.span)
-
-    def lift(self, value: Any, span: Span) -> Tensor:
-        """A value as a tensor: numbers and bools become constants."""
-        if isinstance(value, Tensor):
-            return value
-        static = numbers.number(value)
-        if isinstance(static, Size):
-            name = value.name if isinstance(value, Axis) else str(static)
-            if self.elaborator.symbolic:  # a block checked by itself: its sizes have no numbers yet
-                return self.building(span).constant(2, span)
-            raise WeftError(errors.length_unknown(name, span))
-        if static is None:
-            raise WeftError(errors.wrong_kind(describe(value), "a tensor", span))
-        return self.building(span).constant(static, span)
-
-    def as_real(self, tensor: Tensor) -> Tensor:
-        if tensor.type.dtype != "int":
-            return tensor
-        body = self.building(tensor.span)
-        node = body.graph[tensor.value]
-        if node.op == "const":
-            return body.constant(float(node["value"]), tensor.span)
-        return body.op("cast", (tensor,), tensor.span, dtype="real")
-
-    def same_dtype(self, tensors: tuple[Tensor, ...], span: Span) -> tuple[Tensor, ...]:
-        """Whole numbers become real where one operand is real."""
-        return tuple(map(self.as_real, tensors)) if any(t.type.dtype == "real" for t in tensors) else tensors
-
-    def same_axes(self, tensors: list[Tensor], along: str, span: Span) -> list[Tensor]:
-        """Repeat tensors along the axes that others have, so that they can be joined along `along`."""
-        axes: list[Axis] = []
-        for tensor in tensors:
-            axes += [a for a in tensor.type.axes if all(a.name != b.name for b in axes)]
-        body = self.building(span)
-        result = []
-        for tensor in self.same_dtype(tuple(tensors), span):
-            wanted = tuple(tensor.type.axis(along) if a.name == along else a for a in axes)
-            result.append(tensor if tensor.type.axes == wanted else body.op("expand", (tensor,), span, axes=wanted))
-        return result
-
-    def known_axis(self, name: str) -> Axis | None:
-        """The axis a name stands for here, if it is one."""
-        found, value = self.scope.find(name, _nowhere(self.scope))
-        if found and isinstance(value, Axis):
-            return Axis(name, value.size)
-        return self.body.known.get(name) if self.body else None
-
-    def axis_names(self, given: Given) -> tuple[str, ...]:
-        """Names of axes in an argument: a name, a `dims` parameter, a tuple of them, or `..`."""
-        here = given.tree
-        if isinstance(here, tree.Rest):
-            rests = self.building(given.span).binding.rests
-            if not rests:
-                help = ("write `..` in the type of an argument, or name the axes",)
-                raise WeftError(
-                    errors.wrong_call("`..` stands for nothing here: no argument is declared with it", given.span, help)
-                )
-            return tuple(a.name for axes in rests for a in axes)
-        if isinstance(here, tree.Tuple):
-            return tuple(n for i in here.items for n in self.axis_names(Given(None, i, None, i.span)))
-        if isinstance(here, tree.Name):
-            found, value = self.scope.find(here.id, here.span)
-            return tuple(a.name for a in value.axes) if found and isinstance(value, Pack) else (here.id,)
-        raise WeftError(
-            errors.wrong_call("the name of an axis is needed here", given.span, (), "not the name of an axis")
-        )
 
     # ------------------------------------------------------------ names and parts
 
@@ -216,45 +130,13 @@ class Evaluator:
             return left  # decided: the right side may ask for what is not there, `length(a) > 0 and a[0] == 1`
         right = self.evaluate(e.right)
         if not isinstance(left, Tensor) and not isinstance(right, Tensor):
-            return self._static(e, left, right)
+            return static_binary(self.elaborator.symbolic, e, left, right)
         a, b = self.lift(left, e.left.span), self.lift(right, e.right.span)
         if e.op in ("/", "^"):
             a, b = self.as_real(a), self.as_real(b)
         elif e.op not in ("and", "or"):
             a, b = self.same_dtype((a, b), e.span)
         return self.building(e.span).op(_OPS[e.op], (a, b), e.span)
-
-    def _static(self, e: tree.Binary, left: Any, right: Any) -> Any:
-        if e.op in ("==", "!="):
-            return lists.alike(left, right) == (e.op == "==")
-        try:
-            return numbers.binary(e.op, left, right)
-        except InexactSize as error:
-            if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
-                return Size.symbol(f"({e.span.text})")
-            parts = ((e.left, left), (e.right, right))
-            values = ", ".join(
-                f"{p.span.text} = {numbers.number(v)}" for p, v in parts if not isinstance(p, tree.Number)
-            )
-            raise WeftError(errors.inexact_division(e.span.text, values, e.span)) from error
-        except numbers.NotStatic as error:
-            if self.elaborator.symbolic and any(isinstance(numbers.number(v), Size) for v in (left, right)):
-                return self._unknown(e.op)
-            for value, at in ((left, e.left), (right, e.right)):
-                if isinstance(numbers.number(value), Size):
-                    raise WeftError(errors.length_unknown(at.span.text, at.span)) from error
-                if numbers.number(value) is None:
-                    raise WeftError(errors.wrong_kind(describe(value), "a number", at.span)) from error
-            raise WeftError(errors.wrong_kind(f"{describe(left)} and {describe(right)}", str(error), e.span)) from error
-        except OverflowError as error:
-            raise WeftError(errors.too_large(f"`{e.span.text}`", str(error), e.span)) from error
-        except ArithmeticError as error:
-            message = "division by zero" if isinstance(error, ZeroDivisionError) else str(error)
-            raise WeftError(errors.number_out_of_range(f"`{e.span.text}`: {message}", e.span)) from error
-
-    def _unknown(self, op: str) -> Any:
-        """The stand-in for a number that depends on sizes without numbers."""
-        return True if op in ("<", "<=", ">", ">=") else Size.symbol("?") if op == "%" else 0.5
 
     def _unary(self, e: tree.Unary) -> Any:
         value = self.evaluate(e.operand)
@@ -300,7 +182,7 @@ class Evaluator:
         if isinstance(callee, MethodValue):
             return self.elaborator.call_method(self, callee.owner, callee.name, arguments, span)
         if isinstance(callee, PlacedLayers):
-            return self.elaborator.call_layers(self, callee, arguments, span)
+            return run_layers(self.elaborator, self, callee, arguments, span)
         raise WeftError(errors.wrong_kind(describe(callee), "something that can be called", function))
 
     def _construct(
@@ -394,16 +276,15 @@ class Evaluator:
         if isinstance(position, Tensor):
             raise WeftError(errors.not_static("the place in a list", e.position.span))
         place = numbers.number(position)
-        whole = isinstance(place, int) and not isinstance(place, bool)
-        if self.elaborator.symbolic and not (whole and 0 <= place < len(entries)):
+        if not isinstance(place, bool) and isinstance(place, int) and 0 <= place < len(entries):
+            return entries[place]
+        if self.elaborator.symbolic:
             raise Undecided
         if isinstance(place, Size):
             raise WeftError(errors.length_unknown(e.position.span.text, e.position.span))
-        if not whole:
+        if isinstance(place, bool) or not isinstance(place, int):
             raise WeftError(errors.wrong_kind(describe(position), "a whole number", e.position.span))
-        if not 0 <= place < len(entries):
-            raise WeftError(errors.no_such_entry(e.value.span.text, place, len(entries), e.position.span))
-        return entries[place]
+        raise WeftError(errors.no_such_entry(e.value.span.text, place, len(entries), e.position.span))
 
     def _stack(self, e: tree.Stack) -> Component:
         axis = self.evaluate(e.axis)
@@ -457,10 +338,6 @@ def seen_from_outside(value: Any, owner: Placed) -> Any:
     if isinstance(value, Pack):
         return Pack(tuple(seen_from_outside(axis, owner) for axis in value.axes))
     return value
-
-
-def _nowhere(scope: Scope) -> Span:
-    return Span(scope.unit.source, 0, 0)
 
 
 _EVALUATE: dict[type, Callable[[Evaluator, Any], Any]] = {

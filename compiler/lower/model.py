@@ -16,8 +16,8 @@ from ..ir.module import Init, Instance, Layers, Module, Parameter
 from . import limits
 from .elaborate import Elaborator
 from .expressions import Evaluator
-from .instances import positive
 from .optional import input_defaults
+from .parameters import positive
 from .scope import Scope
 from .values import Component, Placed, PlacedLayers, describe
 
@@ -108,7 +108,7 @@ def _entry(
     from .signature import Binding
 
     binding = Binding({a.name: a for t in types for a in t.axes}, [], {a.name: a.name for t in types for a in t.axes})
-    made = elaborator._specialise(
+    made = elaborator.specialise(
         method, root, "forward", root.scope, root.key, (), parameters, binding, tuple(types), method.span,
         f"{root.component.unit.prefix}.{root.label}.forward",
     )

@@ -42,6 +42,16 @@ def _contains(evaluator: Evaluator, arguments: Arguments, span: Span) -> bool:
     return any(alike(value, e) for e in found)
 
 
+@kernel("place(kinds, value)")
+def _place(evaluator: Evaluator, arguments: Arguments, span: Span) -> int:
+    """Where a value first stands in a list, from 0; -1 when it does not."""
+    found, given = _list(evaluator, arguments)[0], arguments.next("a value")
+    value = evaluator.value_of(given)
+    if isinstance(value, Tensor):
+        raise WeftError(errors.not_static("what `place` looks for", given.span))
+    return next((at for at, entry in enumerate(found) if alike(value, entry)), -1)
+
+
 @kernel("table(numbers, J)")
 def _table(evaluator: Evaluator, arguments: Arguments, span: Span) -> Tensor:
     """A constant tensor: real when one of the numbers is."""

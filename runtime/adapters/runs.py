@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -114,7 +115,7 @@ def _write(
         printed = print_module(module)
         files.write(run.module, printed)
         files.write_json(run.folder / "environment.json", environment())
-        identity = {
+        identity: dict[str, Any] = {
             "model": module.name, "source": hashlib.sha256(printed.encode()).hexdigest(), "tokenizer": None,
             "recipe": {}, "stages": [STAGE], "exports": [],
         }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from .layout import members_of, read_member
 from .record import COMPANIONS, Record
 from .spec import spec_text
 from .tensors import StoredTensors, read_json, write_tensors
+from .tokenizer_files import TOKENIZER, tokenizer_text
 
 STAGE = "import"
 """The stage that an imported run is said to have finished."""
@@ -112,14 +113,14 @@ def understand(config: Mapping[str, Any], stored: Collection[str], name: str, ow
     if any(d.severity == "error" for d in program.diagnostics):
         raise WeftError(*program.diagnostics)
     module = compile(program, name)
-    plan = found.weights(weight_facts(module))
+    plan = found.weights(weight_facts(module), reading)
     return Imported(architecture, config, found, name, spec, module, plan, dropped)
 
 
 def _dropped(found: CheckpointMap, stored: Collection[str]) -> str:
     """The prefix that may be missing, when no stored tensor has it."""
     optional = [
-        n.value for _, item in found.chain for line in item.weights
+        n.value for _, line in found.weight_lines()
         if isinstance(line, tree.StoredNames) and line.role == "optional" for n in line.names
     ]
     return next((p for p in optional if not any(n.startswith(p) for n in stored)), "")
@@ -144,9 +145,16 @@ def _check_tensors(imported: Imported, stored: StoredTensors) -> None:
         raise WeftError(*problems[:8])
 
 
-def import_checkpoint(folder: Path, run: Run, name: str, own: Path | None = None) -> Imported:
+def import_checkpoint(
+    folder: Path,
+    run: Run,
+    name: str,
+    own: Path | None = None,
+    tokenizer: Callable[[Path], str | None] = tokenizer_text,
+) -> Imported:
     """Read a checkpoint folder into a run folder. Raises WeftError, and leaves nothing, when it is not covered.
 
+    `tokenizer` gives the text of its tokenizer.json (None: it gets none).
     Memory: one weight of the model at a time (of experts that are stored apart: all experts of one layer).
     """
     if not folder.is_dir():
@@ -156,9 +164,12 @@ def import_checkpoint(folder: Path, run: Run, name: str, own: Path | None = None
     with StoredTensors(folder) as stored:
         imported = understand(read_json(folder / "config.json"), list(stored), name, own)
         _check_tensors(imported, stored)
+        text = tokenizer(folder)
         run.folder.mkdir(parents=True, exist_ok=True)
         with exclusive(run.folder):
             _write(imported, folder, stored, run, own)
+            if text is not None:
+                files.write(run.tokenizer, text)
     return imported
 
 
@@ -168,7 +179,7 @@ def _write(imported: Imported, folder: Path, stored: StoredTensors, run: Run, ow
     kept = [n for n in stored if imported.plan.named(imported.dropped + n, imported.plan.kept)]
     Record(imported.architecture, imported.dropped, tuple(stored), imported.config).write(run.folder, stored, kept)
     for file in COMPANIONS:
-        if (folder / file).is_file():
+        if (folder / file).is_file() and file != TOKENIZER:
             shutil.copyfile(folder / file, run.folder / file)
     if own is not None:
         shutil.copyfile(own, run.folder / own.name)

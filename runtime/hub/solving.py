@@ -15,7 +15,7 @@ from ...compiler.lower import numbers
 from ...compiler.lower.scope import Lazy
 from ...compiler.lower.values import Component, FnValue, Placed, PlacedLayers
 from ...lang import errors, tree
-from ...lang.config_map import ConfigPlan, is_static
+from ...lang.config_map import FUNCTIONS, ConfigPlan, is_static
 from ...lang.diagnostics import WeftError
 from ...lang.program import Unit
 
@@ -112,7 +112,8 @@ class Place:
                 place, inner = self.meaning(e)
                 if inner is not None:
                     return place.solve(inner, want, known)
-                return known if self.is_item(e.id, want) else None
+                # `none` may be any value of the model's own: what is found is read again at the end
+                return known if e.id == "none" or self.is_item(e.id, want) else None
             case tree.Tuple() if isinstance(want, list) and len(want) == len(e.items):
                 for item, part in zip(e.items, want, strict=True):
                     after = self.solve(item, part, known)
@@ -191,6 +192,10 @@ class Place:
             case tree.Unary(op="-"):
                 ready, value = self.evaluate(e.operand, known)
                 return ready and _is_number(value), -value if ready and _is_number(value) else None
+            case tree.Call() if self.called(e) in FUNCTIONS:
+                each = [self.evaluate(a.value, known) for a in e.arguments]
+                if all(ready and _is_number(value) for ready, value in each):
+                    return True, FUNCTIONS[self.called(e)](*(value for _, value in each))
             case tree.Call() if self.called(e) == "stored":
                 ready, name = self.evaluate(e.arguments[0].value, known)
                 return ready, name in self.solver.stored
@@ -231,6 +236,8 @@ class Place:
             return None
         if name in ("given", "contains"):
             return self.holds(e, want, known) if isinstance(want, bool) else None
+        if name in ("int", "real") and _is_number(want):
+            return self.solve(e.arguments[0].value, want, known)
         item = self.unit.find(name)
         if item is None:
             return None
@@ -261,7 +268,7 @@ class Place:
         return inside.solve(body.result, want, known)
 
     def choose(self, e: tree.If, want: Any, known: Known) -> Known | None:
-        for branch, truth in ((e.then, True), (e.otherwise, False)):
+        for branch, truth in sorted(((e.then, True), (e.otherwise, False)), key=lambda b: _is_none(b[0])):
             found = self.body(branch, want, known)
             if found is not None:
                 found = self.holds(e.condition, truth, found)
@@ -319,7 +326,33 @@ class Place:
                     inside = any(k[: len(path)] == path and v is not None for k, v in known.items())
                     return known if inside else None
                 return self.assign(path, None, known)
+            case tree.Call() if self.called(e) == "contains":
+                return self.contains(e, truth, known)
+            case tree.Binary():
+                return self.compared(e, truth, known)
         return self.solve(e, truth, known)
+
+    def compared(self, e: tree.Binary, truth: bool, known: Known) -> Known | None:
+        """`a < b`: a condition, not a value; what is not known is left to other lines and the reading at the end."""
+        left, a = self.evaluate(e.left, known)
+        right, b = self.evaluate(e.right, known)
+        if not (left and right and _is_number(a) and _is_number(b)):
+            return known
+        return known if {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}.get(e.op) == truth else None
+
+    def contains(self, e: tree.Call, truth: bool, known: Known) -> Known | None:
+        """`contains(("a", "b"), key)`: the first entry with which the other lines go."""
+        entries = e.arguments[0].value
+        if not isinstance(entries, tree.Tuple):
+            return None
+        values = [value for ready, value in (self.evaluate(item, known) for item in entries.items) if ready]
+        ready, value = self.evaluate(e.arguments[1].value, known)
+        if ready:
+            return known if (value in values) == truth else None
+        if not truth:
+            return known  # another line says what it is; the config is read again at the end
+        found = (self.solve(e.arguments[1].value, value, known) for value in values)
+        return next((f for f in found if f is not None), None)
 
     def equal(self, e: tree.Binary, truth: bool, known: Known) -> Known | None:
         left, a = self.evaluate(e.left, known)
@@ -337,6 +370,10 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, bool) != isinstance(b, bool):
         return False
     return bool(a == b)
+
+
+def _is_none(body: tree.Body) -> bool:
+    return isinstance(body.result, tree.Name) and body.result.id == "none"
 
 
 def _is_number(value: Any) -> bool:

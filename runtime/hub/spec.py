@@ -45,7 +45,20 @@ def _home(unit: Unit, name: str) -> str:
 
 
 def _defaults(found: tuple[Unit, NamedItem] | None) -> dict[str, tree.Expression | None]:
-    """Names of the parameters of a model, with the defaults that it declares itself."""
-    if found is None or not isinstance(found[1], tree.Model):
+    """What a model sets by itself: the defaults of its parameters, then the changes of each `with` on the way to it."""
+    if found is None:
         return {}
-    return {p.name: p.default for p in found[1].parameters}
+    unit, item = found
+    if isinstance(item, tree.Model):
+        return {p.name: p.default for p in item.parameters}
+    if not isinstance(item, tree.DerivedModel):
+        return {}
+    value = item.value
+    changes = value.overrides if isinstance(value, tree.With) else ()
+    base = value.base if isinstance(value, tree.With) else value
+    defaults = _defaults(unit.find(base.id)) if isinstance(base, tree.Name) else {}
+    for change in changes:
+        path = ".".join(change.path)
+        defaults = {name: default for name, default in defaults.items() if not name.startswith(f"{path}.")}
+        defaults[path] = change.value
+    return defaults

@@ -155,11 +155,11 @@ def test_the_source_of_a_small_model_reads_like_a_file_of_a_person() -> None:
     for line in (
         "class Attention(nn.Module):",
         "        self.q = Linear((24,), (2, 2, 6))",
-        "        keys = self.pos(self.k(x))  # [B, S, G, K]",
-        "        return self.o(attend(self.pos(self.q(x)), keys, values))",
+        "        keys = pos(self.k(x))  # [B, S, G, K]",
+        "        y = attend(queries, keys, values)  # [B, T, G, R, K]",
         "        return self.down(F.silu(self.gate(x)) * self.up(x))",
         "        return F.rms_norm(x, self.scale.shape, self.scale, eps=1e-5)",
-        "        h = x + self.attn(self.attn_norm(x))  # [B, T, D]",
+        "        h = x + self.attn(self.attn_norm(x), pos)  # [B, T, D]",
         "        self.blocks = nn.ModuleList(Block() for _ in range(2))",
         "        for block in self.blocks:",
     ):

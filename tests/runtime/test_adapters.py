@@ -61,7 +61,10 @@ model Tied = Tiny with { head = embed.logits }
 model Sparse = Plain with { blocks.mlp = MoE(D, F, E = 3, top = 2) }
 
 checkpoint "Tiny" for Tiny {
-  config { V = vocab_size }
+  config {
+    V = vocab_size
+    ignore architectures
+  }
   weights {
     layout Linear.weight = [(Out..), (In..)]
     layout Linear.offset = [(Out..)]

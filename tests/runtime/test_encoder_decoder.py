@@ -22,6 +22,7 @@ from weft.lang.program import load_source
 from weft.lang.source import Source
 from weft.runtime.engines import Engine, OnnxCached, TorchCached, TorchFull
 from weft.runtime.generate import generate, generate_text
+from weft.runtime.hub.begin import begin
 from weft.runtime.inputs import Reading
 from weft.runtime.model import build, load_weights, save_weights
 from weft.runtime.sampling import GREEDY, Sampling
@@ -201,7 +202,7 @@ def test_the_prompt_is_read_as_the_source(engines: dict[str, Engine]) -> None:
     said = "".join(generate_text(engine, TOKENIZER, "over", maximum=6, begin=(5,)))
     source = TOKENIZER.encode_source("over")
     assert source == [*TOKENIZER.encode("over"), TOKENIZER.end]
-    tokens = list(generate(engine, [5], maximum=6, end=TOKENIZER.end, source=source))
+    tokens = list(generate(engine, [5], maximum=6, end=TOKENIZER.ends, source=source))
     assert said == TOKENIZER.decode(tokens)
 
 
@@ -209,6 +210,31 @@ def test_an_engine_with_an_encoder_wants_a_source(engines: dict[str, Engine]) ->
     for engine in engines.values():
         with pytest.raises(WeftError):
             generate(engine, [0], maximum=3)
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"config.json": {"decoder_start_token_id": 2}}, (2,)),
+        ({"config.json": {"decoder_start_token_id": 2, "forced_bos_token_id": None}}, (2,)),
+        ({"config.json": {"decoder_start_token_id": 2}, "generation_config.json": {"forced_bos_token_id": 9}}, (2, 9)),
+        (
+            {
+                "config.json": {"decoder_start_token_id": 2},
+                "generation_config.json": {"decoder_start_token_id": 3},
+            },
+            (3,),
+        ),
+        ({"config.json": {"forced_bos_token_id": 9}}, ()),
+        ({}, ()),
+    ],
+)
+def test_what_a_decoder_starts_with_is_in_the_files_of_its_checkpoint(
+    tmp_path: Path, files: dict[str, dict[str, int]], wanted: tuple[int, ...]
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    assert begin(tmp_path) == wanted
 
 
 # ------------------------------------------------------------------ verification

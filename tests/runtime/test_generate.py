@@ -90,7 +90,7 @@ def test_text_comes_in_pieces_and_is_the_same_at_once(engines: dict[str, Engine]
     pieces = list(generate_text(engine, TOKENIZER, "over and", Sampling(1.0, seed=5), maximum=30))
     ids = list(
         generate(
-            engine, [TOKENIZER.end, *TOKENIZER.encode("over and")], Sampling(1.0, seed=5), maximum=30, end=TOKENIZER.end
+            engine, [TOKENIZER.end, *TOKENIZER.encode("over and")], Sampling(1.0, seed=5), maximum=30, end=TOKENIZER.ends
         )
     )
     assert "".join(pieces) == TOKENIZER.decode(ids) and len(pieces) > 3
@@ -112,7 +112,7 @@ class Counting:
 
 
 def test_the_end_token_ends_and_is_not_given_out() -> None:
-    assert list(generate(Counting(), [3], end=7)) == [4, 5, 6]
+    assert list(generate(Counting(), [3], end=(7, 9))) == [4, 5, 6]
 
 
 def test_the_limit_ends() -> None:

@@ -35,7 +35,7 @@ def check(family: str, cache: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             oracles = cached(cache, family)
-            for finding in check_family(oracles, Path(scratch)):
+            for finding in check_family(family, oracles, Path(scratch)):
                 findings.append(finding)
             for label, folder in oracles.items():
                 inputs, outputs = np.load(folder / "inputs.npz"), np.load(folder / "logits.npz")

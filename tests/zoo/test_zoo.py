@@ -32,7 +32,7 @@ DOZEN = {
 
 @pytest.mark.parametrize("family", DOZEN)
 def test_the_family_agrees_with_transformers(family: str, tmp_path: Path) -> None:
-    found = list(check_family(cached(CACHE, family), tmp_path))
+    found = list(check_family(family, cached(CACHE, family), tmp_path))
     assert len(found) > 8
     wrong = [f"{f.claim}: {f.shown}" for f in found if not f.passed]
     assert not wrong, "\n".join(wrong)

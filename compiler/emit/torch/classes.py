@@ -213,7 +213,7 @@ def class_lines(emission: Emission, class_: Class) -> list[Line]:
     reset = [_merged(emission, class_, [d.reset[i] for d in drafts]) for i in range(len(drafts[0].reset))]
     buffers = dict.fromkeys(b for d in drafts for found in d.methods.values() for b in found[0].noise)
     sections = [[Line(f"{b}: Tensor", 1) for b in buffers]] if buffers else []
-    if build:
+    if build or class_.arguments:
         arguments = "".join(f", {n}: {_annotation(v)}" for n, v in class_.arguments.items())
         start = [Line(f"def __init__(self{arguments}) -> None:", 1), Line("super().__init__()", 2)]
         sections.append([*start, *(Line(f"self.{n} = {text}", 2) for n, text in class_.stored.items()), *build])

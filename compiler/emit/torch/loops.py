@@ -10,6 +10,7 @@ from ...ir.graph import Node, Value
 from ...ir.module import Function, Reference
 from .calls import argument, extras, given_of, receiver, site_of
 from .method import Method
+from .names import Names
 from .text import Expr, Level, Precision
 from .writer import Writer
 
@@ -75,13 +76,20 @@ def _same_interface(node: Node, methods: tuple[Method, ...]) -> None:
     for method in methods:
         for other in methods:
             for reference, name in other.outside.items():
-                method.outside.setdefault(reference, name)
+                if reference not in method.outside:
+                    method.outside[reference] = _free(method, name)
             for ambient, name in other.ambients.items():
                 method.ambients.setdefault(ambient, name)
             method.stateful = method.stateful or other.stateful
     order = list(methods[0].outside)
     for method in methods:
         method.outside = {r: method.outside[r] for r in order}
+
+
+def _free(method: Method, wanted: str) -> str:
+    """A name for one more parameter of a method that is written already."""
+    names = Names(frozenset((*(n for n, _ in method.parameters), *method.outside.values(), *method.ambients.values())))
+    return names.take(wanted)
 
 
 def _seen(writer: Writer, value: Value, wanted: str) -> str:
