@@ -68,9 +68,9 @@ def _renamed(line: tree.WeightLine, renames: Sequence[tree.StoredRename]) -> tre
     return replace(line, names=tuple(map(new, line.names))) if isinstance(line, tree.StoredNames) else line
 
 
-def maps(program: Program) -> dict[str, tuple[Unit, tree.Checkpoint]]:
-    """All maps of a program by the names of architectures; the main file's count before others."""
-    units = [program.main, *(u for u in program.units.values() if u is not program.main)]
+def maps(program: Program, without: Unit | None = None) -> dict[str, tuple[Unit, tree.Checkpoint]]:
+    """All maps of a program by the names of architectures, those of one file left out; the main file's count first."""
+    units = [u for u in (program.main, *program.units.values()) if u is not without]
     found: dict[str, tuple[Unit, tree.Checkpoint]] = {}
     for unit in units:
         for item in unit.checkpoints:
@@ -80,11 +80,17 @@ def maps(program: Program) -> dict[str, tuple[Unit, tree.Checkpoint]]:
 
 
 def resolve_map(program: Program, unit: Unit, item: tree.Checkpoint) -> CheckpointMap | None:
-    """The map with its bases; None for one that names no model, neither itself nor through its bases."""
-    known = maps(program)
+    """The map with its bases; None for one that names no model, neither itself nor through its bases.
+
+    A map that is built upon its own name means the one of another file.
+    """
     chain = [(unit, item)]
     while chain[-1][1].base is not None:
-        base = chain[-1][1].base
+        home, above = chain[-1]
+        base = above.base
+        own = any(base.value == name.value for name in above.architectures)
+        others = maps(program, home) if own else {}
+        known = others if base.value in others else maps(program)
         if base.value not in known:
             raise WeftError(errors.unknown_base(base.value, list(known), base.span))
         if any(known[base.value][1] is earlier for _, earlier in chain):

@@ -387,7 +387,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "round": round,
     "minimum": min, "maximum": max, "int": int, "real": float, "abs": abs,
     "place": lambda values, value: values.index(value) if value in values else -1,
-    "place": lambda values, value: values.index(value) if value in values else -1,
     "text": "".join, "replaced": lambda values, old, new: [new if v == old else v for v in values],
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.ir.module import Module
-from ..compiler.ir.sources import sources
+from ..compiler.ir.sources import one_per_row, sources
 from ..compiler.vocabulary import vocabulary
 
 Array = NDArray[Any]
@@ -41,8 +41,11 @@ class Reading:
     @property
     def vocabulary(self) -> int:
         """How many different tokens a text may hold."""
+        known = vocabulary(self.module, self.tokens)
+        if known is not None and one_per_row(self.module):
+            return known
         scores = self.module.main.output_types[0].axes[-1].size.value
-        return min(scores, vocabulary(self.module, self.tokens) or scores)
+        return min(scores, known or scores)
 
     def drawn(self, rows: int, length: int, source: int, draw: np.random.Generator) -> dict[str, Array]:
         """Random values for all inputs: texts of one length, sources of another."""

@@ -5,28 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from library import EVERY, EXAMPLES, REPRESENTATIVE
 from weft.compiler.check import check
 from weft.compiler.shrink import shrink
 from weft.compiler.stream import state_plan, step
+from weft.lang import tree
 from weft.lang.format import format_source
-from weft.lang.program import STDLIB, load, load_source, read
+from weft.lang.program import load, load_source, read
 from weft.lang.render import render
 from weft.lang.source import Source
 from weft.runtime.verify import verify
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-FILES = [*sorted(EXAMPLES.glob("*.llm")), *sorted(STDLIB.rglob("*.llm"))]
-MODELS = ["Llama3", "GPT2", "Mistral", "Mixtral", "Bert", "RWKV"]
-SPECS = [(path, name) for path in FILES for name in load(path).models if "_" not in name]
+SPECS = [
+    (path, name)
+    for path in REPRESENTATIVE
+    for name, item in load(path).main.items.items()
+    if isinstance(item, tree.Model) or (path.parent == EXAMPLES and isinstance(item, tree.DerivedModel))
+]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda p: p.stem)
 def test_every_shipped_spec_checks_without_a_finding(path: Path) -> None:
     found = check(load(path)).diagnostics
     assert not found, render(found, color=False)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda p: p.stem)
 def test_every_shipped_spec_is_in_the_one_style(path: Path) -> None:
     source = read(path)
     assert format_source(source) == source.text
@@ -36,10 +40,6 @@ def test_every_shipped_spec_is_in_the_one_style(path: Path) -> None:
 def test_every_model_verifies(path: Path, name: str) -> None:
     failed = [c for c in verify(shrink(load(path), name).module, compiled=name == "Latent") if not c.passed]
     assert not failed, failed
-
-
-def test_the_standard_library_has_the_models_it_names() -> None:
-    assert set(MODELS) <= {name for _, name in SPECS}
 
 
 def test_latent_attention_remembers_its_latent_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...lang.sizes import Size
 from .module import Module
 
 AMBIENTS = {
@@ -43,3 +44,11 @@ def source_ambients(module: Module) -> tuple[str, ...]:
 
 
 SOURCE = ("positions", "segments")
+
+
+def one_per_row(module: Module) -> bool:
+    """Whether a model says one thing about a whole row, such as a vector for a text; a row is one document then."""
+    if module.stream is not None or not module.sequence:
+        return False
+    token = Size.symbol(module.sequence)
+    return not any(axis.size == token for axis in module.main.output_types[0].axes)

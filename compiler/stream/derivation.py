@@ -13,7 +13,7 @@ from ..ir.graph import Graph, Node, Origin, Value
 from ..ir.module import Function, Module
 from ..ir.ops import OPS, build
 from ..ir.primitive import Streaming
-from ..ir.sources import sources
+from ..ir.sources import one_per_row, sources
 from . import calls, delay, history, positions, recurrence
 from .body import Body, fresh
 from .facts import Fact
@@ -68,7 +68,7 @@ class Derivation:
 
     `widths`: the size symbols of histories kept in rings, with their windows. `rings`: which functions keep their
     history in a ring of which window; `found` gathers those that could. `bases`: what functions were called before.
-    `sources`: in forms of rows, the other sequences that come in.
+    `sources`: in forms of rows, the other sequences that come in. `one_document`: no row holds several documents.
     """
 
     def __init__(self, module: Module, form: Form, rings: Mapping[Key, int]) -> None:
@@ -79,6 +79,7 @@ class Derivation:
         self.token = Size.symbol(self.token_symbol)
         self.history = Size.symbol(self.history_symbol)
         self.sources = sources(module) if form.rows else {}
+        self.one_document = form.rows and one_per_row(module)
         self.widths: dict[str, int] = {}
         self.found: dict[Key, int] = {}
         self.functions: dict[str, Function] = {}

@@ -19,7 +19,7 @@ def look_at_source(
     """A reduction over an encoder's axis, without padding.
 
     Attention sees, from each token or each entry of the encoder, those of its own document. What has nothing to look
-    from (a mean over the text) would mix documents: only in a step, whose rows are one document, it may.
+    from (a mean over the text) would mix documents: only where each row is one document it may.
     """
     axis = looked[0]
     tokens = [a for a in type.axes if (body.is_token(a) or body.is_source(a)) and a.name != axis.name]
@@ -29,7 +29,7 @@ def look_at_source(
         if node.op == "mean":
             raise WeftError(errors.no_streaming_rule(span_of(node), node.op, axis.name, (), context(body)))
         return body.copy(node, *restricted(body, node, operands, tokens[0], axis))
-    if not body.derivation.form.step:
+    if not (body.derivation.form.step or body.derivation.one_document):
         raise WeftError(errors.mixes_rows(span_of(node), node.op, axis.name, context(body)))
     there = present(body, axis, node.origin)
     if node.op != "mean":

@@ -67,7 +67,8 @@ def look(body: Body, node: Node) -> tuple[Value, ...]:
         return (body.copy(node),)
     if body.is_spare(node):
         return (_masked_reduction(body, node, operands[0], over),)
-    if any(body.is_source(a) for a in looked):
+    whole = body.derivation.one_document and body.is_token(looked[0]) and not _is_encoded_history(body, type, looked[0])
+    if whole or any(body.is_source(a) for a in looked):
         return (look_at_source(body, node, operands, type, looked),)
     future = [a for a in looked if body.is_token(a) and not _is_encoded_history(body, type, a)]
     if future:

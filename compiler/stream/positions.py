@@ -76,7 +76,7 @@ def allowed(body: Body, token: Axis, history: Axis, origin: Origin) -> Value:
 
 
 def present(body: Body, axis: Axis, origin: Origin) -> Value:
-    """Where an axis of a step holds no padding."""
-    if not body.is_source(axis):
+    """Where an axis holds no padding."""
+    if body.derivation.form.step and not body.is_source(axis):
         return tokens_of(body, "valid", "bool", axis, origin)
     return body.add("ne", tokens_of(body, "segments", "int", axis, origin), body.constant(0, origin), origin=origin)

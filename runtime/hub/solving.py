@@ -34,12 +34,13 @@ class Solver:
     def config(self) -> dict[str, Any]:
         """The keys that say what this model is. Raises WeftError at the first line that cannot be turned around."""
         known: Known = {}
+        later = []  # conditions on keys that the other lines find
         for unit, line in self.plan.requirements():
             found = Place(self, unit, {}).holds(line.condition, True, known)
             if found is None:
-                reason = f"`{line.condition.span.text}` cannot be made to hold"
-                raise WeftError(errors.unwritable_config("the model", reason, line.span))
-            known = found
+                later.append((unit, line))
+            else:
+                known = found
         for unit, entry in self.plan.entries():
             there, value = self.value(entry.path)
             if not there:
@@ -49,6 +50,12 @@ class Solver:
                 shown = ".".join(entry.path)
                 reason = f"`{entry.value.span.text}` is not {_shown(value)} for any keys"
                 raise WeftError(errors.unwritable_config(shown, reason, entry.span))
+            known = found
+        for unit, line in later:
+            found = Place(self, unit, {}).holds(line.condition, True, known)
+            if found is None:
+                reason = f"`{line.condition.span.text}` cannot be made to hold"
+                raise WeftError(errors.unwritable_config("the model", reason, line.span))
             known = found
         config: dict[str, Any] = {}
         for path, value in known.items():
@@ -194,8 +201,12 @@ class Place:
                 return ready and _is_number(value), -value if ready and _is_number(value) else None
             case tree.Call() if self.called(e) in FUNCTIONS:
                 each = [self.evaluate(a.value, known) for a in e.arguments]
-                if all(ready and _is_number(value) for ready, value in each):
+                of_lists = self.called(e) in ("text", "replaced", "place")
+                if all(ready and (of_lists or _is_number(value)) for ready, value in each):
                     return True, FUNCTIONS[self.called(e)](*(value for _, value in each))
+            case tree.Call() if self.called(e) == "length":
+                ready, value = self.evaluate(e.arguments[0].value, known)
+                return (True, len(value)) if ready and isinstance(value, list | str) else (False, None)
             case tree.Call() if self.called(e) == "stored":
                 ready, name = self.evaluate(e.arguments[0].value, known)
                 return ready, name in self.solver.stored
@@ -236,6 +247,12 @@ class Place:
             return None
         if name in ("given", "contains"):
             return self.holds(e, want, known) if isinstance(want, bool) else None
+        if name == "text" and isinstance(want, str):
+            return self.solve(e.arguments[0].value, list(want), known)
+        if name == "replaced" and isinstance(want, list):
+            (_, old), (_, new) = (self.evaluate(a.value, known) for a in e.arguments[1:])
+            before = [old if v == new else v for v in want]
+            return None if old in want else self.solve(e.arguments[0].value, before, known)
         if name in ("int", "real") and _is_number(want):
             return self.solve(e.arguments[0].value, want, known)
         item = self.unit.find(name)

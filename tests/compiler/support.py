@@ -11,7 +11,8 @@ from weft.compiler.ir.module import Module
 def draw_inputs(module: Module, seed: int = 0, batch: int = 2, length: int = 5) -> dict[str, np.ndarray]:
     """Random inputs of the entry: token numbers for ints, normal values for reals."""
     generator = np.random.default_rng(seed)
-    sizes = {"B": batch, "T": length, "S": length}
+    symbols = {s for _, type in module.main.inputs for a in type.axes for s in a.size.symbols}
+    sizes = dict.fromkeys(symbols, length) | {"B": batch}
     arrays = {}
     for name, type in module.main.inputs:
         shape = tuple(a.size.evaluate(sizes) for a in type.axes)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import weft
 from hypothesis import HealthCheck, given, settings
+from library import REPRESENTATIVE
 from programs import programs
 from weft.compiler.draw.layers import arrange, crossings
 from weft.compiler.draw.layout import Box, Placed, layout
@@ -25,7 +26,6 @@ from weft.lang.axes import TensorType
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
 
-FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 SVG = "{http://www.w3.org/2000/svg}"
 
 MIXED = """
@@ -55,7 +55,7 @@ def compiled(text: str, name: str) -> Module:
 
 
 def shipped() -> list[Module]:
-    programs = [weft.load(path) for path in FILES]
+    programs = [weft.load(path) for path in REPRESENTATIVE]
     return [weft.compile(program, name) for program in programs for name in program.models]
 
 

@@ -15,6 +15,7 @@ import support
 import weft
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from library import REPRESENTATIVE
 from programs import programs
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
@@ -36,8 +37,6 @@ from weft.lang import tree
 from weft.lang.diagnostics import WeftError
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
-
-FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 
 EXAMPLES = {"fold": Fold(), "cse": Merge(), "dce": Eliminate(), "inline": Inline(("Scale.forward",))}
 
@@ -282,7 +281,7 @@ def test_every_pass_keeps_the_meaning_of_modules_built_by_hand(name: str) -> Non
         support.assert_same_meaning(module, apply(module, (one,)))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", REPRESENTATIVE, ids=lambda p: p.stem)
 def test_all_passes_keep_the_meaning_of_every_model(path: Path) -> None:
     program = weft.load(path)
     own = [name for name in program.models if isinstance(program.main.items[name], tree.Model)]

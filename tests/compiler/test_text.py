@@ -11,6 +11,7 @@ import pytest
 import weft
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from library import REPRESENTATIVE
 from weft.compiler.ir import words
 from weft.compiler.ir.equality import same
 from weft.compiler.ir.graph import Graph, Value
@@ -23,8 +24,6 @@ from weft.lang.diagnostics import WeftError
 from weft.lang.program import STDLIB
 from weft.lang.render import render
 from weft.lang.sizes import Size
-
-FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 
 
 def assert_reads_back(module: Module) -> None:
@@ -39,7 +38,7 @@ def test_a_printed_module_reads_back(name: str) -> None:
     assert_reads_back(modules.EVERY[name]())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", REPRESENTATIVE, ids=lambda p: p.stem)
 def test_every_model_reads_back_and_is_printed_the_same_each_time(path: Path) -> None:
     program = weft.load(path)
     for name in program.models:

@@ -8,15 +8,13 @@ from pathlib import Path
 import modules
 import pytest
 import weft
+from library import REPRESENTATIVE
 from weft.compiler.ir.graph import Value
 from weft.compiler.ir.instances import uses
 from weft.compiler.ir.text import parse_module, print_module
 from weft.compiler.ir.verify import problems, verify
 from weft.compiler.stream import rows, step
 from weft.lang.diagnostics import WeftError
-from weft.lang.program import STDLIB
-
-FILES = sorted([*(STDLIB / "models").glob("*.llm"), *(STDLIB.parent / "examples").glob("*.llm")])
 
 
 @pytest.mark.parametrize("name", modules.EVERY)
@@ -24,7 +22,7 @@ def test_a_module_built_by_hand_is_consistent(name: str) -> None:
     assert problems(modules.EVERY[name]()) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", REPRESENTATIVE, ids=lambda p: p.stem)
 def test_every_model_is_consistent_in_every_form(path: Path) -> None:
     program = weft.load(path)
     for name in program.models:

@@ -50,7 +50,8 @@ FILES = {"vocab_size": 12, "n_embd": 6, "rope": {"heads": 2}, "hidden_act": "gel
 def text(config: str = CONFIG, weights: str = WEIGHTS, head: str = '"TinyLM" for Tiny', more: str = "") -> str:
     model = MODEL.replace("stack 3 of", "stack E of").replace("F: dim = 5", "F: dim = 5, E: dim = 3")
     model = model.replace(", Experts", ", E")
-    return f"{model}\ncheckpoint {head} {{\n  config {{\n    {config}\n  }}\n  weights {{\n    {weights}\n  }}\n}}\n{more}"
+    body = f"  config {{\n    {config}\n  }}\n  weights {{\n    {weights}\n  }}\n"
+    return f"{model}\ncheckpoint {head} {{\n{body}}}\n{more}"
 
 
 def loaded(**parts: str) -> CheckpointMap:

@@ -24,6 +24,7 @@ model Tiny(
   scale = 1 / sqrt(K),
   act: Activation = relu,
   clip: Activation = identity,
+  kinds: string = "AB",
 ) {
   param weight: [D, P]
   forward(x: [B, D]) -> [B, P] { act(clip(scale * dot(x, weight, D))) }
@@ -42,6 +43,7 @@ checkpoint "TinyLM" for Tiny {
     scale = if default(scaled, true) { 1 / sqrt(K) } else { 1.0 }
     act = named(hidden_act)
     clip = if given(limit) { clipped(limit = limit) } else { none }
+    kinds = text(replaced(replaced(types, "alpha", "A"), "beta", "B"))
     ignore window
   }
   weights {
@@ -65,7 +67,8 @@ def solved(change: str) -> dict[str, Any]:
 
 def test_a_model_of_its_own_defaults_says_them_all() -> None:
     found = solved("D = 16")
-    assert found == {"hidden_size": 16, "heads": 4, "share": 1, "scaled": True, "hidden_act": "relu"}
+    said = {"hidden_size": 16, "heads": 4, "share": 1, "scaled": True, "hidden_act": "relu"}
+    assert found == {**said, "types": ["alpha", "beta"]}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,7 @@ def test_a_model_of_its_own_defaults_says_them_all() -> None:
         ("scale = 1.0", "scaled", False),  # the other branch
         ("act = gelu", "hidden_act", "gelu"),  # the first of a list
         ("clip = clipped(limit = 6.0)", "limit", 6.0),
+        ('kinds = "BBA"', "types", ["beta", "beta", "alpha"]),  # letters back into words
     ],
 )
 def test_a_value_is_traced_to_its_key(change: str, key: str, value: Any) -> None:

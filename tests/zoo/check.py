@@ -91,7 +91,8 @@ def _logits(
         real = inputs[f"{side}_mask"][1].astype(bool)
         alone = ours(inputs[f"{side}_ids"][1:, real], slice(1, None))
         theirs = outputs[f"{case}_f64"][1]
-        yield _near(f"padded {side}, row alone ({label})", alone[0], theirs if "dec_ids" in inputs else theirs[real], exact)
+        wanted = theirs if "dec_ids" in inputs else theirs[real]
+        yield _near(f"padded {side}, row alone ({label})", alone[0], wanted, exact)
 
 
 def _near(claim: str, found: Array, wanted: Array, exact: float) -> Finding:

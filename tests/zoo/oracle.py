@@ -77,12 +77,16 @@ def make(family: str, folder: Path, embedding: float, seed: int = 0) -> None:
 
 
 def _model(described: Mapping[str, Any], dtype: torch.dtype) -> Any:
-    """An evaluating model with plain attention and plain experts, where it lets one choose."""
+    """An evaluating model with plain attention and plain experts, where it lets one choose.
+
+    A family may name another attention: plain attention of Falcon's RefinedWeb models adds their biases twice, once
+    with the mask.
+    """
     config = transformers.AutoConfig.for_model(described["type"], **json.loads(json.dumps(described["config"])))
     if described["task"] == "causal" and hasattr(config, "is_decoder"):
         config.is_decoder = True
-    plain = {"attn_implementation": "eager", "experts_implementation": "eager"}
-    for options in (plain, {"attn_implementation": "eager"}, {}):
+    attention = {"attn_implementation": described.get("attention", "eager")}
+    for options in ({**attention, "experts_implementation": "eager"}, attention, {}):
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # not every class takes these options
             return CLASSES[described["task"]].from_config(config, dtype=dtype, **options).eval()
     raise RuntimeError(f"{described['type']} cannot be built")
@@ -112,7 +116,7 @@ def scramble(model: torch.nn.Module, seed: int, embedding: float) -> None:
 
 
 class Exact(TorchFunctionMode):
-    """Turns every request for a lower precision into float64: `model.double()` alone leaves norms and angles in float32."""
+    """Turns every request for a lower precision into float64; `model.double()` leaves norms and angles in float32."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         def raised(value: Any) -> Any:
@@ -207,8 +211,9 @@ def cached(root: Path, family: str) -> dict[str, Path]:
 def reloaded(family: str, folder: Path, tokens: Any) -> Any:
     """Logits in float32 of a checkpoint as `transformers` loads it."""
     described = FAMILIES[family]
-    model = CLASSES[described["task"]].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    return _logits(model, tokens)
+    attention = described.get("attention", "eager")
+    load = CLASSES[described["task"]].from_pretrained
+    return _logits(load(folder, dtype=torch.float32, attn_implementation=attention).eval(), tokens)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from math import prod
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ...ir.module import Module, Path, join
+from ...ir.sources import one_per_row
 from ...passes.inference import drop_penalties
 from ...stream.constants import encoding
 from .activation import Place
@@ -155,7 +156,8 @@ def _value_ports(module: Module, values: Sequence[Tensor]) -> list[Port]:
     names = Names(module)
     ports = []
     for i, tensor in enumerate(values):
-        name = "logits" if i == 0 else f"output.{i}"
+        first = "embeddings" if one_per_row(module) else "logits"
+        name = first if i == 0 else f"output.{i}"
         ports.append(Port(name, tensor.type.dtype, names.shape(tensor.type, tensor.groups)))
     return ports
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...ir.module import join
+from ...ir.sources import one_per_row
 from .build import Built, Encoder
 from .interface import Port
 from .plan import StoredState
@@ -29,7 +30,6 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
     it is filled with before the first token, or null when `states.safetensors` has it. A state of kind `constant` is
     an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null.
     """
-    logits = built.outputs[0]
     return {
         "format": FORMAT,
         "model": built.module.name,
@@ -41,12 +41,18 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
         "outputs": [_port(p) for p in built.outputs],
         "states": [_state(join(path), *entry) for path, entry in built.states.items()],
         "encoder": _encoder(built.encoder),
-        "vocabulary": logits.shape[-1] if logits.shape and isinstance(logits.shape[-1], int) else None,
+        "vocabulary": _vocabulary(built),
         "context": metadata.get("context"),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
         "metadata": {k: v for k, v in metadata.items() if k != "context"},
         "files": {name: dict(entry) for name, entry in files.items()},
     }
+
+
+def _vocabulary(built: Built) -> int | None:
+    """How many tokens the logits speak of, where the model gives logits."""
+    size = built.outputs[0].shape[-1] if built.outputs[0].shape else None
+    return size if isinstance(size, int) and not one_per_row(built.module) else None
 
 
 def model_file(built: Built) -> str:

@@ -2,7 +2,7 @@
 
 from weft.lang import errors
 from weft.lang.diagnostics import WeftError
-from weft.lang.source import Source, Span
+from weft.lang.source import Source
 
 MAP = Source("tiny.llm", '')
 

@@ -1,0 +1,19 @@
+"""The files that stand for the whole library in tests that take long; `python -m tests.zoo` tries every family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weft.lang.program import STDLIB
+
+EXAMPLES = STDLIB.parent / "examples"
+EVERY = [*sorted(EXAMPLES.glob("*.llm")), *sorted(STDLIB.rglob("*.llm"))]
+
+_MODELS = (
+    "bert", "bloom", "deepseek", "gemma2", "gpt2", "gpt_oss", "llama", "mamba2", "mixtral", "qwen3_next", "rwkv", "t5",
+)  # fmt: skip
+
+REPRESENTATIVE: list[Path] = sorted(
+    [*(STDLIB / "models" / f"{name}.llm" for name in _MODELS), *EXAMPLES.glob("*.llm")], key=lambda p: p.stem
+)
+"""Together they touch every kind of attention, position, norm, MLP, recurrence and state."""
