@@ -31,7 +31,8 @@ COMMANDS = {
     "import": "turn a Hugging Face checkpoint into a spec and a run",
     "train": "train by a recipe; goes on where it stopped",
     "generate": "let a trained model write",
-    "export": "turn a run into ONNX, PyTorch or Hugging Face files",
+    "export": "turn a run into ONNX, PyTorch, Hugging Face or PEFT files",
+    "merge": "write the adapters of a run into its weights",
     "explain": "the page of an error code",
 }
 

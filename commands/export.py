@@ -5,31 +5,27 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ..lang import errors
-from ..lang.diagnostics import WeftError
 from .command import Command
 from .terminal import Terminal
-
-_NOT_YET = {
-    "peft": ("there are no adapters to export before `adapt` can be trained",),
-}
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
-    parser.add_argument("--to", choices=("onnx", "torch", "hf", *_NOT_YET), required=True, help="what to write")
+    parser.add_argument("--to", choices=("onnx", "torch", "hf", "peft"), required=True, help="what to write")
     parser.add_argument("--out", metavar="DIR", help="where to (default: a folder of that name in RUN)")
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
-    if arguments.to in _NOT_YET:
-        raise WeftError(errors.not_built_yet(f"`weft export --to {arguments.to}`", _NOT_YET[arguments.to]))
-
     from .runs import Trained
 
     trained = Trained.open(Path(arguments.run))
     folder = Path(arguments.out) if arguments.out else trained.run.folder / arguments.to
-    write = {"onnx": trained.export_onnx, "torch": trained.export_torch, "hf": trained.export_checkpoint}
+    write = {
+        "onnx": trained.export_onnx,
+        "torch": trained.export_torch,
+        "hf": trained.export_checkpoint,
+        "peft": trained.export_adapter,
+    }
     made = write[arguments.to](folder)
     for path in sorted(p for p in made.iterdir() if p.is_file()):
         terminal.write(f"{path}\n")
@@ -38,7 +34,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
 COMMAND = Command(
     "export",
-    "turn a finished run into an ONNX folder, PyTorch source or a Hugging Face checkpoint",
+    "turn a finished run into ONNX, PyTorch source, a Hugging Face checkpoint or a PEFT adapter",
     """\
 examples:
   weft export runs/first --to onnx
@@ -47,6 +43,8 @@ examples:
 onnx: model.onnx with weights beside it, tokenizer and manifest; names of inputs and outputs as Hugging Face has them.
 torch: model.py and decoder.py (readable, without Weft), weights.safetensors and tokenizer.json.
 hf: config.json, safetensors and tokenizer files that transformers loads, by the checkpoint map of the architecture.
+peft: adapter_config.json and adapter_model.safetensors: the adapters alone, of a run that has some beside its weights.
+A run with adapters becomes ONNX and PyTorch as it is; for hf write them into the weights first: `weft merge`.
 prints the files it wrote. A folder that holds something else is not touched.
 exit codes: 0 written, 1 the run is not finished or cannot be exported, 2 the command was called wrongly""",
     _arguments,

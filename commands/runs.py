@@ -22,6 +22,7 @@ from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.program import read
 from ..runtime import files
+from ..runtime.adapters.runs import export_adapter, has_adapters
 from ..runtime.engines import Engine, TorchCached, TorchFull
 from ..runtime.hub.begin import begin
 from ..runtime.hub.record import FOLDER
@@ -132,8 +133,14 @@ class Trained:
         return folder
 
     def export_checkpoint(self, folder: Path) -> Path:
-        """The run as a folder that `transformers` loads."""
+        """The run as a folder that `transformers` loads. WeftError for one with adapters, which have no place there."""
+        if has_adapters(self.run):
+            raise WeftError(errors.no_checkpoint_for_adapters(str(self.run.folder)))
         return export_checkpoint(self.run, self.stage, folder)
+
+    def export_adapter(self, folder: Path) -> Path:
+        """The adapters of the run as files that PEFT loads."""
+        return export_adapter(self.run, folder)
 
 
 _TORCH = ("model.py", "decoder.py", "weights.safetensors", "tokenizer.json", "__pycache__")

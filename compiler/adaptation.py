@@ -227,6 +227,8 @@ def _pairs(new: Instance, old: Instance, at: str, was: str) -> Iterator[tuple[st
     for name, before in old.children:
         after = children.get(name)
         if isinstance(before, Layers) and isinstance(after, Layers):
+            if len(after.schedule) != len(before.schedule):
+                continue  # another number of layers is another model, not one with adapters
             for i, (a, b) in enumerate(zip(after.schedule, before.schedule, strict=True)):
                 yield from _pairs(after.bodies[a], before.bodies[b], f"{at}{name}.{i}.", f"{was}{name}.{i}.")
         elif isinstance(before, Instance) and isinstance(after, Instance):

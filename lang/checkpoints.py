@@ -85,9 +85,8 @@ def resolve_map(program: Program, unit: Unit, item: tree.Checkpoint) -> Checkpoi
     A map that is built upon its own name means the one of another file.
     """
     chain = [(unit, item)]
-    while chain[-1][1].base is not None:
+    while (base := chain[-1][1].base) is not None:
         home, above = chain[-1]
-        base = above.base
         own = any(base.value == name.value for name in above.architectures)
         others = maps(program, home) if own else {}
         known = others if base.value in others else maps(program)

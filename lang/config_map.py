@@ -197,6 +197,14 @@ class Keys:
 
 
 @dataclass(frozen=True)
+class Delayed:
+    """A name of a fn's body: what it stands for is looked up where it is used, so a branch may name missing keys."""
+
+    evaluation: Evaluation
+    expression: tree.Expression
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Values of expressions over a config: Python values, Missing, Keys, or trees of what stays to be said in a spec."""
 
@@ -238,7 +246,8 @@ class Evaluation:
 
     def _name(self, e: tree.Name) -> Any:
         if e.id in self.names:
-            return self.names[e.id]
+            known = self.names[e.id]
+            return known.evaluation.value(known.expression) if isinstance(known, Delayed) else known
         if e.id == "none":
             return LEFT_OUT
         if e.id in self.reading.plan.lets():
@@ -322,7 +331,8 @@ class Evaluation:
             name = argument.name if argument.name is not None else (parameters + ["?"] * 9)[place]
             if name not in parameters:
                 raise WeftError(errors.unknown_argument(name, fn.name, parameters, argument.span))
-            names[name] = self.value(argument.value)
+            passed = self.names.get(argument.value.id) if isinstance(argument.value, tree.Name) else None
+            names[name] = passed if isinstance(passed, Delayed) else self.value(argument.value)
         inside = Evaluation(self.reading, unit, names)
         for parameter in fn.signature.parameters:
             if parameter.name not in names or names[parameter.name] is LEFT_OUT:
@@ -337,15 +347,15 @@ class Evaluation:
         for statement in body.statements:
             if not isinstance(statement, tree.Let) or len(statement.names) != 1:
                 raise WeftError(errors.wrong_config_value(f"`{statement.span.text}`", statement.span))
-            names[statement.names[0]] = inside.value(statement.value)
+            names[statement.names[0]] = Delayed(inside, statement.value)
         assert body.result is not None
         return inside.value(body.result)
 
     def _choice(self, e: tree.If) -> Any:
         condition = self._plain(e.condition)
         if isinstance(condition, tree.Expression):  # it turns on the number of a layer: the spec decides
-            then, otherwise = (as_tree(self._body(b), e) for b in (e.then, e.otherwise))
-            return tree.If(condition, tree.Body((), then, span=e.span), tree.Body((), otherwise, span=e.span), span=e.span)
+            sides = (tree.Body((), as_tree(self._body(b), e), span=e.span) for b in (e.then, e.otherwise))
+            return tree.If(condition, *sides, span=e.span)
         if not isinstance(condition, bool):
             raise WeftError(errors.wrong_config_value(f"a choice by `{e.condition.span.text}`", e.condition.span))
         return self._body(e.then if condition else e.otherwise)

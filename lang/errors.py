@@ -1469,3 +1469,14 @@ def no_adapters(model: str) -> Diagnostic:
         f"`{model}` is no base model with adapters beside its weights",
         help=("write it as `model NAME = BASE with { PATH = LoRA(original, ..) }`, and change nothing else there",),
     )
+
+
+@code("E0975", "checkpoint of a model with adapters")
+def no_checkpoint_for_adapters(folder: str) -> Diagnostic:
+    return finding(
+        f"the run in `{folder}` has adapters beside its weights, for which a checkpoint has no place",
+        help=(
+            f"write them into the weights first: `weft merge {folder} --out NEW`",
+            f"write them alone: `weft export {folder} --to peft`",
+        ),
+    )

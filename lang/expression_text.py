@@ -7,7 +7,10 @@ from .expression_printer import POSTFIX, quoted, tightness
 
 
 def expression_text(node: tree.Expression) -> str:
-    """An expression, on one line where there is a way to. Repeats, scans and choices that name values have no such text: they raise TypeError."""
+    """An expression, on one line where there is a way to.
+
+    Repeats, scans and choices that name values have no such text: they raise TypeError.
+    """
     match node:
         case tree.Name():
             return node.id

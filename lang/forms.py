@@ -144,6 +144,7 @@ TOKENIZERS = Family(
     (
         Form("bpe", (Argument("vocab", whole(257, 2**24)),), "bpe(vocab = 4096)"),
         Form("file", (Argument("path", TEXT),), 'file("tokenizer.json")'),
+        Form("run", (Argument("path", TEXT),), 'run("runs/imported")'),
     ),
 )
 
@@ -299,6 +300,7 @@ STAGE_VALUES: dict[str, Kind] = {
     "keep": whole(1, 10_000),
     "validate": amount("steps"),
     "compile": FLAG,
+    "start": TEXT,
 }
 """The settings of a stage besides `data` and `loss`, which have a structure of their own."""
 

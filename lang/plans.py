@@ -105,7 +105,8 @@ class SelectionPlan:
 class StagePlan:
     """One stage of training.
 
-    `source` is the stage whose weights it starts from. `batch` is in tokens or sequences, `budget` in tokens, steps,
+    `source` is the stage whose weights it starts from, `start` the folder of another run with the same model.
+    `batch` is in tokens or sequences, `budget` in tokens, steps,
     examples, epochs or hours. `micro` is how many rows go through the model at once (None: the trainer chooses).
     `save` and `validate` are steps between checkpoints and validations (None: the trainer chooses); `keep` is how many
     checkpoints stay. `clip` bounds the global norm of the gradient (None: no bound).
@@ -126,6 +127,7 @@ class StagePlan:
     keep: int = 2
     validate: int | None = None
     compile: bool = False
+    start: str | None = None
     adapt: tuple[SelectionPlan, ...] = ()
     expect: tuple[str, ...] = ()
     span: Span = field(compare=False, repr=False, kw_only=True)

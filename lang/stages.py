@@ -86,6 +86,10 @@ def read_stage(
                 adapt += [] if selection is None else [selection]
             case tree.Expect():
                 expect += read_expectation(member, facts, findings)
+    if stage.source is not None and "start" in settings:
+        span = word_span(settings["start"].span, "start")
+        twice, advice = f"stage `{stage.name}` starts twice", f"leave out `start` or `from {stage.source}`"
+        findings.problems.append(errors.wrong_pipeline(twice, "and from another run", advice, span))
     values = {k: v for k, v in inherited.items() if k in _INHERITED}
     failed: set[str] = set()
     readers: dict[str, Callable[[tree.Expression], Value]] = {

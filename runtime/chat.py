@@ -16,7 +16,7 @@ from typing import Any
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from .packages import package
-from .sandbox import LENGTH, MEMORY, SECONDS, environment
+from .sandbox import MEMORY, SECONDS, environment
 
 _SIZE = 1_000_000
 """Characters of a template."""
@@ -26,7 +26,7 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], special: Mappin
     """The text of a chat whose answer follows, special tokens by their names. `special` are those (`bos_token` ..).
 
     Raises WeftError (E0959) for a template that is wrong, that reaches for what is not its business, or that takes
-    longer than SECONDS of computing, more than MEMORY bytes, or gives more than LENGTH characters.
+    longer than SECONDS of computing, more than MEMORY bytes, or gives more characters than the sandbox allows.
     """
     check(template)
     values = {**special, "messages": list(messages), "add_generation_prompt": True, "tools": None, "documents": None}

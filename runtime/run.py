@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 from ..compiler.emit.torch import to_torch
 from ..compiler.ir.module import Module
 from ..compiler.ir.text import print_module
+from ..compiler.ir.text_parser import parse_module
 from ..compiler.matrices import matrices
 from ..compiler.stream import rows
 from ..lang import errors
@@ -31,6 +32,7 @@ from . import files
 from .conventions import Conventions
 from .corpus import Corpus, open_corpus, prepare
 from .hub.conventions import conventions
+from .hub.record import carry
 from .model import build, load_weights, save_weights
 from .progress import Reporter, Silent, duration
 from .support import check_runnable, check_trainable, check_vocabulary
@@ -128,10 +130,27 @@ def train_recipe(
     check_runnable(recipe)
     for stage in stages:
         check_trainable(stage, module)
+        if stage.start is not None:
+            check_start(Run(origin / stage.start), module, stage)
     run.folder.mkdir(parents=True, exist_ok=True)
     with exclusive(run.folder):
         enter(run, module, recipe, spec, stages)
         return {stage.name: _train_stage(module, recipe, stage, origin, run, options, reporter) for stage in stages}
+
+
+def check_start(run: Run, module: Module, stage: StagePlan) -> None:
+    """WeftError unless a stage may start from a run: it is finished, and its model is the one to train.
+
+    What the model is called does not matter.
+    """
+    run.finished_stage()
+    theirs = parse_module(run.module.read_text(encoding="utf-8"), str(run.module))
+    if print_module(replace(theirs, name=module.name)) != print_module(module):
+        counts = [m.parameter_count() for m in (theirs, module)]
+        reason = "its model is defined otherwise"
+        if counts[0] != counts[1]:
+            reason = f"its model `{theirs.name}` has {counts[0]:,} parameters, `{module.name}` has {counts[1]:,}"
+        raise WeftError(errors.other_start(str(run.folder), reason, stage.span))
 
 
 def _named(recipe: RecipePlan, name: str) -> StagePlan:
@@ -158,6 +177,11 @@ def _train_stage(
         if not before.is_file():
             raise WeftError(errors.no_run(str(run.folder), f"{stage.source}/weights.safetensors"))
         load_weights(model, before)
+    elif stage.start is not None:
+        other = Run(origin / stage.start)
+        carry(other.folder, run.folder, run.spec.name)
+        load_weights(model, other.weights(other.finished_stage()))
+    if stage.source is not None or stage.start is not None:
         start = {name: p.detach().clone() for name, p in model.named_parameters()}
     count = sum(p.numel() for p in model.parameters())
     reporter.say(f"{stage.name}: {count:,} parameters, {stage.precision.compute}, {options.device}")
@@ -193,7 +217,11 @@ def _corpus(recipe: RecipePlan, stage: StagePlan, origin: Path, run: Run, report
     """The tokens of a stage: those of the run folder, else made from the documents, with the tokenizer of the run."""
     target = run.stage(stage.name) / "tokens"
     assert recipe.tokenizer is not None
-    tokenizer = Tokenizer.load(run.tokenizer) if run.tokenizer.is_file() else None
+    if recipe.tokenizer.name == "run" and not run.tokenizer.is_file():
+        other = Run(origin / recipe.tokenizer["path"])
+        other.load_tokenizer()  # one that cannot be used is said before anything is copied
+        carry(other.folder, run.folder, run.spec.name)
+    tokenizer = run.load_tokenizer() if run.tokenizer.is_file() else None
     if tokenizer is None and recipe.tokenizer.name == "file":
         tokenizer = Tokenizer.load(origin / recipe.tokenizer["path"])
         files.write(run.tokenizer, tokenizer.text)

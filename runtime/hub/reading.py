@@ -108,7 +108,8 @@ def understand(config: Mapping[str, Any], stored: Collection[str], name: str, ow
     overrides = reading.overrides(lambda path: path[0] in parts)
     changes = [(".".join(path), value) for path, value in overrides]
     model = (found.unit, found.model)
-    spec = spec_text(name, model, changes, reading.homes, f"{architecture}: what its config.json says, in Weft's words.")
+    title = f"{architecture}: what its config.json says, in Weft's words."
+    spec = spec_text(name, model, changes, reading.homes, title)
     program = load_source(Source("spec.llm", spec), own.parent if own is not None else None)
     if any(d.severity == "error" for d in program.diagnostics):
         raise WeftError(*program.diagnostics)
@@ -187,7 +188,7 @@ def _write(imported: Imported, folder: Path, stored: StoredTensors, run: Run, ow
     printed = print_module(imported.module)
     files.write(run.module, printed)
     files.write_json(run.folder / "environment.json", environment())
-    identity = {
+    identity: dict[str, Any] = {
         "model": imported.module.name,
         "source": hashlib.sha256(printed.encode()).hexdigest(),
         "tokenizer": None, "recipe": {}, "stages": [STAGE], "exports": [],

@@ -24,6 +24,18 @@ COMPANIONS = (
 """Files that travel along with the weights, unchanged. Chat templates among them are data: nothing here runs them."""
 
 
+def carry(source: Path, target: Path, spec: str) -> None:
+    """Copy from one run to another what came with a checkpoint: tokenizer, config, kept tensors, maps of one's own.
+
+    `spec` is the name of the specs of both runs, which stay.
+    """
+    for path in (*(source / name for name in COMPANIONS), *source.glob("*.llm")):
+        if path.is_file() and path.name != spec:
+            shutil.copyfile(path, target / path.name)
+    if (source / FOLDER).is_dir():
+        shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
+
+
 @dataclass(frozen=True)
 class Record:
     """Where a run came from: the name of the map, the prefix that the stored names lacked, the names, config.json."""

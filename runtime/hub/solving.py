@@ -19,6 +19,9 @@ from ...lang.config_map import FUNCTIONS, ConfigPlan, is_static
 from ...lang.diagnostics import WeftError
 from ...lang.program import Unit
 
+LEFT_OUT = object()
+"""What `none` stands for: nothing is said, and the default counts."""
+
 Known = Mapping[tuple[str, ...], Any]
 """Keys of config.json with their values; None for keys that must not be there."""
 
@@ -108,6 +111,8 @@ class Place:
 
     def solve(self, e: tree.Expression, want: Any, known: Known) -> Known | None:
         """`known` with the keys under which `e` is `want`; None when there are none."""
+        if want is LEFT_OUT:
+            return self.left_out(e, known)
         ready, value = self.evaluate(e, known)
         if ready:
             return known if same(value, want) else None
@@ -138,6 +143,22 @@ class Place:
                 return self.arithmetic(e, want, known)
             case tree.Binary() | tree.Unary() if isinstance(want, bool):
                 return self.holds(e, want, known)
+        return None
+
+    def left_out(self, e: tree.Expression, known: Known) -> Known | None:
+        """`known` with the keys under which `e` is `none`: what it would set keeps its default."""
+        match e:
+            case tree.Name():
+                place, inner = self.meaning(e)
+                return place.left_out(inner, known) if inner is not None else (known if e.id == "none" else None)
+            case tree.If():
+                return self.choose(e, LEFT_OUT, known)
+            case tree.Call():
+                item = self.unit.find(self.called(e))
+                if item is not None and isinstance(item[1], tree.Fn) and is_static(item[1]):
+                    return self.inline(item[0], item[1], e, LEFT_OUT, known)
+                if self.called(e) == "default":
+                    return self.first_of(e, LEFT_OUT, known)
         return None
 
     # ------------------------------------------------------------ keys
@@ -204,6 +225,11 @@ class Place:
                 of_lists = self.called(e) in ("text", "replaced", "place")
                 if all(ready and (of_lists or _is_number(value)) for ready, value in each):
                     return True, FUNCTIONS[self.called(e)](*(value for _, value in each))
+            case tree.Call() if self.called(e) == "default":
+                for argument in e.arguments:
+                    absent = self.path(argument.value)
+                    if absent is None or known.get(absent, absent) is not None:
+                        return self.evaluate(argument.value, known)
             case tree.Call() if self.called(e) == "length":
                 ready, value = self.evaluate(e.arguments[0].value, known)
                 return (True, len(value)) if ready and isinstance(value, list | str) else (False, None)
@@ -236,15 +262,7 @@ class Place:
     def call(self, e: tree.Call, want: Any, known: Known) -> Known | None:
         name = self.called(e)
         if name == "default":
-            for argument in e.arguments:
-                found = self.solve(argument.value, want, known)
-                if found is not None:
-                    return found
-                path = self.path(argument.value)
-                if path is None or known.get(path) is not None:
-                    return None
-                known = {**known, path: None}
-            return None
+            return self.first_of(e, want, known)
         if name in ("given", "contains"):
             return self.holds(e, want, known) if isinstance(want, bool) else None
         if name == "text" and isinstance(want, str):
@@ -263,6 +281,26 @@ class Place:
         if not isinstance(want, Component | FnValue) or want.declaration is not item[1]:
             return None
         return self.arguments(e, want, known)
+
+    def first_of(self, e: tree.Call, want: Any, known: Known) -> Known | None:
+        """`default(a, b, ..)`: the first that can be `want`, those before it absent.
+
+        Numbers inside of an object (`rope_parameters`) are left out where what follows says the same.
+        """
+        for at, argument in enumerate(e.arguments):
+            path = self.path(argument.value)
+            if path is not None and len(path) > 1 and path not in known and _is_number(want):
+                for later in e.arguments[at + 1 :]:
+                    ready, value = self.evaluate(later.value, known)
+                    if ready and same(value, want):
+                        return {**known, path: None}
+            found = None if path is not None and want is LEFT_OUT else self.solve(argument.value, want, known)
+            if found is not None:
+                return found
+            if path is None or known.get(path) is not None:
+                return None
+            known = {**known, path: None}
+        return None
 
     def inline(self, unit: Unit, fn: tree.Fn, e: tree.Call, want: Any, known: Known) -> Known | None:
         names: dict[str, tuple[Place, tree.Expression]] = {}
@@ -285,7 +323,8 @@ class Place:
         return inside.solve(body.result, want, known)
 
     def choose(self, e: tree.If, want: Any, known: Known) -> Known | None:
-        for branch, truth in sorted(((e.then, True), (e.otherwise, False)), key=lambda b: _is_none(b[0])):
+        branches = ((e.then, True), (e.otherwise, False))
+        for branch, truth in sorted(branches, key=lambda b: _is_none(b[0]) != (want is LEFT_OUT)):
             found = self.body(branch, want, known)
             if found is not None:
                 found = self.holds(e.condition, truth, found)
@@ -304,10 +343,10 @@ class Place:
             if name in given:
                 found = self.solve(argument.value, plain(given[name]), known)
             else:
-                ready, value = (False, None)
-                if defaults.get(name) is not None:
-                    ready, value = self.evaluate(defaults[name], known)  # type: ignore[arg-type]
-                found = self.solve(argument.value, value, known) if ready else None
+                found, default = self.left_out(argument.value, known), defaults.get(name)
+                if found is None and default is not None:
+                    ready, value = self.evaluate(default, known)
+                    found = self.solve(argument.value, value, known) if ready else None
             if found is None:
                 return None
             known = found

@@ -22,7 +22,8 @@ def read_byte_pairs(folder: Path, settings: Mapping[str, Any], special: Mapping[
     try:
         ids = {str(token): int(i) for token, i in json.loads(path.read_text("utf-8")).items()}
         lines = (folder / "merges.txt").read_text("utf-8").splitlines()
-        merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        merges = [(first, second) for first, second in pairs]
         model = models.BPE(ids, merges, fuse_unk=False)
     except Exception as error:  # the library raises plain Exception for merges that do not fit
         raise WeftError(errors.unconvertible_tokenizer(str(path), str(error))) from error

@@ -94,6 +94,19 @@ def test_lists_are_compared_measured_searched_and_handed_on() -> None:
     assert close(values(text, x=numbers(2, 4))[0], numbers(2, 4) * 2 * 6)
 
 
+def test_a_text_is_the_list_of_its_letters_and_values_have_a_place() -> None:
+    text = """
+        model M(kinds: string = "MM*", places: ints = (4, 7)) {
+          blocks = repeat length(kinds) as i {
+            forward(x) { if kinds[i] == "*" { x * 3 } else { x + place(places, 7) } }
+          }
+          forward(x: [B]) -> [B] { blocks(x) * place(places, 5) }
+        }
+        """
+    assert layers(compiled(text)).schedule == (0, 0, 1)
+    assert close(values(text, x=numbers(2))[0], -3 * (numbers(2) + 2))
+
+
 def test_a_list_may_hold_components() -> None:
     text = """
         use nn: Linear

@@ -27,6 +27,10 @@ MODELS = {
         "use models.mistral: Mistral\nuse attention: window\nmodel Windowed = Mistral with {\n"
         f"  {SMALL}\n  F = 40\n  G = 2\n  blocks.attn.mask = window(width = 3)\n}}"
     ),
+    "Turns": (  # two blocks outside of the layers, used in turns, each with parts of the same names
+        "use models.zamba2: Zamba2\nuse position: RoPE\nmodel Turns = Zamba2 with {\n  V = 19\n  D = 16\n  F = 24\n"
+        "  H = 2\n  M = 4\n  N = 4\n  A = 3\n  layers = 4\n  places = (1, 2, 3)\n  adapted = true\n  pos = RoPE(K)\n}"
+    ),
     "Experts": f"use models.mixtral: Mixtral\nmodel Experts = Mixtral with {{\n  {SMALL}\n  F = 40\n  G = 2\n}}",
     "Encoder": f"use models.bert: Bert\nmodel Encoder = Bert with {{\n  {SMALL}\n  N = 16\n}}",
     "Recurrent": f"use models.rwkv: RWKV\nmodel Recurrent = RWKV with {{\n  {SMALL}\n  F = 40\n}}",

@@ -121,6 +121,26 @@ def test_a_requirement_that_does_not_hold_refuses_the_checkpoint() -> None:
     assert read({**FILES, "scale": 1.0}, config=config)["V"] == "12"
 
 
+def test_lists_become_texts_and_infinity_is_a_number() -> None:
+    config = CONFIG + """
+    let kinds = text(replaced(replaced(types, "mamba", "M"), "attention", "*"))
+    R = if kinds == "MM*" { 1 + place(types, "attention") } else { 7 }
+    require limits[1] > 1e30"""
+    found = {**FILES, "types": ["mamba", "mamba", "attention"], "limits": [0.0, {"__float__": "Infinity"}]}
+    assert read(found, config=config)["R"] == "3"
+
+
+def test_a_let_may_stand_in_the_name_of_a_tensor_and_depend_on_the_layer() -> None:
+    config = CONFIG + '\n    let home = if i == 0 { "first" } else { heads[i] }'
+    weights = WEIGHTS.replace('"h.{i}.qkv', '"h.{home}.{i}.qkv')
+    found = loaded(config=config, weights=weights)
+    module, names = mapped_model(found)
+    reading = Reading(found.config(names), {**FILES, "heads": [3, 4]}, lambda _: False)
+    tensors = [t.name for t in found.weights(weight_facts(module), reading).tensors]
+    assert {"h.first.0.qkv.weight", "h.4.1.qkv.weight"} <= set(tensors)
+    assert len({t.name for t in found.weights(weight_facts(module)).tensors}) == len(tensors), "without a config, too"
+
+
 def test_a_map_built_upon_another_says_only_what_differs() -> None:
     base = text(head='"Base" for Tiny').split("checkpoint", 1)[1]
     found = {"head": '"TinyLM" like "Base"', "config": "D = width", "weights": 'embed.table = "table"'}

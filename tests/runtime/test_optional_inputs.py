@@ -87,7 +87,7 @@ def test_the_emitted_forward_has_them_last(tmp_path: Path) -> None:
     module = compiled("Decoder")
     for form in (module, rows(module), step(module), step(module, rows=True)):
         *_, head = re.findall(r"def forward\(([^)]*)\)", to_torch(form))
-        assert head.rstrip(", \n").endswith("types: Tensor | None = None, bonus: Tensor | None = None")
+        assert " ".join(head.split()).rstrip(", ").endswith("types: Tensor | None = None, bonus: Tensor | None = None")
     weights = random_weights(module)
     model = build(to_torch(module), "Decoder", tmp_path / "model.py")
     model.load_state_dict({n: torch.from_numpy(np.asarray(w)) for n, w in weights.items()})

@@ -34,6 +34,7 @@ EXACT = 1e-9
 
 ROUNDED: Mapping[str, tuple[float, str]] = {
     "marian": (1e-7, "its table of positions holds sines rounded to float32"),
+    "minimax": (1e-7, "its tables of decays are rounded to float32"),
 }
 """Families in which `transformers` itself rounds on the way, whatever the precision: how far, and where."""
 
