@@ -360,7 +360,7 @@ def test_plan_prints_tables_and_json(capsys: pytest.CaptureFixture[str]) -> None
         assert words in out
     assert weft("plan", LLAMA, "--json") == 0
     plans = json.loads(capsys.readouterr().out)
-    assert [p["model"] for p in plans] == ["Llama3", "Llama3_8B", "Llama3_70B", "Llama3_405B"]
+    assert {"Llama3", "Llama3_8B", "Llama3_70B", "Llama3_405B"} <= {p["model"] for p in plans}
 
 
 def test_explain_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
@@ -407,9 +407,10 @@ def test_a_model_is_trained_exported_and_writes_the_same_with_every_engine(
     assert weft("export", run, "--to", "torch") == 0
     assert "import weft" not in (run / "torch" / "model.py").read_text()
     assert (run / "torch" / "weights.safetensors").is_file()
-    for target, code in (("hf", "E07"), ("peft", "E0974")):  # no map says this model, and it has no adapters
-        assert weft("export", run, "--to", target) == 1
-        assert code in capsys.readouterr().err
+    assert weft("export", run, "--to", "hf") == 0
+    assert (run / "hf" / "model.safetensors").is_file() and (run / "hf" / "config.json").is_file()
+    assert weft("export", run, "--to", "peft") == 1, "it has no adapters"
+    assert "E0974" in capsys.readouterr().err
 
 
 def test_train_names_recipes_and_stages_that_are_there(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -291,9 +291,9 @@ class Place:
             path = self.path(argument.value)
             if path is not None and len(path) > 1 and path not in known and _is_number(want):
                 for later in e.arguments[at + 1 :]:
-                    ready, value = self.evaluate(later.value, known)
-                    if ready and same(value, want):
-                        return {**known, path: None}
+                    without = self.solve(later.value, want, {**known, path: None})
+                    if without is not None:
+                        return without
             found = None if path is not None and want is LEFT_OUT else self.solve(argument.value, want, known)
             if found is not None:
                 return found

@@ -7,11 +7,15 @@ import pytest
 from modules import B, Body, D, T, at, axis, collect, integer, real
 from streams import Bench, apart, compiled
 from weft.compiler.emit.reference import run
+from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.control import repeat
 from weft.compiler.ir.module import Instance, Layers, Module
 from weft.compiler.ir.verify import verify
+from weft.compiler.lower.model import compile_model
 from weft.compiler.passes.inference import drop_penalties
 from weft.compiler.stream import rows, step
+from weft.lang.program import load_source
+from weft.lang.source import Source
 
 MIXTURE = """
 use models.mixtral: Mixtral
@@ -136,3 +140,20 @@ model Demo(V: dim = 13, D: dim = 8, W: dim = 3) {
     alone = [bench.full(s[None])[0] for s in sequences]
     for found in (bench.padded(sequences, "left"), bench.padded(sequences, "right"), bench.packed(sequences)):
         assert max(apart(a, b) for a, b in zip(found, alone, strict=True)) < 1e-12
+
+
+def test_a_model_that_says_one_thing_about_a_row_leaves_padding_out_of_what_it_averages() -> None:
+    text = """
+    use nn: Embedding
+    model Pooled(V: dim = 20, D: dim = 8) {
+      embed = Embedding(V, D)
+      forward(tokens: int[B, T]) -> [B, D] { mean(embed(tokens), T) + max(embed(tokens), T) }
+    }
+    """
+    module = compile_model(load_source(Source("pooled.llm", text)), "Pooled")
+    weights = random_weights(module, 0, 1.0)
+    tokens, segments = np.array([[3, 1, 4, 7], [5, 9, 0, 0]]), np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    ambient = {"positions": np.cumsum(segments, 1) - 1, "segments": segments}
+    found = run(rows(module), weights, {"tokens": tokens}, ambient).values[0]
+    alone = [run(module, weights, {"tokens": tokens[i : i + 1, :n]}).values[0][0] for i, n in enumerate((4, 2))]
+    np.testing.assert_allclose(found, np.stack(alone), atol=1e-12)
