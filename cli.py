@@ -33,7 +33,7 @@ COMMANDS = {
     "generate": "let a trained model write",
     "export": "turn a run into ONNX, PyTorch, Hugging Face or PEFT files",
     "merge": "write the adapters of a run into its weights",
-    "explain": "the page of an error code",
+    "explain": "the page of an error code, or of a name of the library",
 }
 
 _PAGE = 132

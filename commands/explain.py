@@ -1,4 +1,4 @@
-"""`weft explain`: the page of an error code."""
+"""`weft explain`: the page of an error code, and what a name of the standard library takes and gives."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from rich.markdown import Markdown
 
 from ..lang.errors import CODES
 from ..lang.explain import explain
+from ..lang.outline import outline
 from .command import Command
 from .terminal import Terminal
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("code", metavar="CODE", nargs="?", help="an error code: E0312, e0312 or 312 (default: all)")
-    parser.add_argument("--json", action="store_true", help="print `{code, title, page}`")
+    help = "a code (E0312, e0312 or 312) or a name of the library (default: all codes)"
+    parser.add_argument("code", metavar="WHAT", nargs="?", help=help)
+    parser.add_argument("--json", action="store_true", help="print `{code, title, page}`; of a name `{name, page}`")
 
 
 def _run(arguments: Namespace, terminal: Terminal) -> int:
@@ -24,8 +26,11 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
         else:
             terminal.write("".join(f"{code}  {title}\n" for code, title in sorted(CODES.items())))
         return 0
-    page = explain(arguments.code)
-    if arguments.json:
+    named = outline(arguments.code)
+    page = named or explain(arguments.code)
+    if arguments.json and named:
+        terminal.json({"name": arguments.code, "page": page})
+    elif arguments.json:
         code = page.removeprefix("# ").split(":", 1)[0]
         terminal.json({"code": code, "title": CODES[code], "page": page})
     elif terminal.out.is_terminal:
@@ -37,14 +42,16 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
 
 COMMAND = Command(
     "explain",
-    "the page of an error code: what it means, a wrong and a right example",
+    "the page of an error code, or of a name of the standard library",
     """\
 examples:
   weft explain E0312
+  weft explain RoPE         what it is, what it takes, what its methods give
   weft explain              all codes with their titles
 
-prints the page as Markdown; an unknown code names the nearest ones.
-exit codes: 0 the page was printed, 1 there is no such code""",
+prints the page as Markdown: of a code what it means, a wrong and a right example; of a name its documentation and its
+signatures. What is unknown names the nearest.
+exit codes: 0 the page was printed, 1 there is no such code or name""",
     _arguments,
     _run,
 )

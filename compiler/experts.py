@@ -35,10 +35,10 @@ def _active(child: Instance | Layers, shares: Mapping[int, Fraction]) -> int:
 
 def _found(module: Module) -> Iterator[tuple[str, Node, Instance, Fraction]]:
     """(function, call, expert, share) of every call of experts."""
+    known: dict[str, Mapping[str, Fraction]] = {}
     for use in uses(module).found:
-        function = module.functions[use.function]
-        chosen = _chosen(function)
-        for node in function.graph.nodes() if chosen else ():
+        chosen = _chosen(module, use.function, known)
+        for node in module.functions[use.function].graph.nodes() if chosen else ():
             if node.op != "call" or node["instance"] is None:
                 continue
             instance = find(module, node["instance"].resolve(use.path))
@@ -48,12 +48,20 @@ def _found(module: Module) -> Iterator[tuple[str, Node, Instance, Fraction]]:
                         yield use.function, node, instance, chosen[axis.name]
 
 
-def _chosen(function: Function) -> dict[str, Fraction]:
-    """Axis -> the share of it that `top` keeps."""
-    shares = {}
-    for node in function.graph.nodes():
-        if node.op == "top":
-            axis = function.graph.type(node.operands[0]).axis(node["over"])
-            if axis.size.is_constant:
-                shares[axis.name] = Fraction(node["count"], axis.size.value)
-    return shares
+def _chosen(module: Module, name: str, known: dict[str, Mapping[str, Fraction]]) -> Mapping[str, Fraction]:
+    """Axis -> the share of it that `top` keeps, in a function or in one that it calls, such as a router's."""
+    if name not in known:
+        graph, shares = module.functions[name].graph, dict[str, Fraction]()
+        for node in graph.nodes():
+            if node.op == "top":
+                axis = graph.type(node.operands[0]).axis(node["over"])
+                if axis.size.is_constant:
+                    shares[axis.name] = Fraction(node["count"], axis.size.value)
+            elif node.op == "call":
+                within = _chosen(module, node["callee"], known)
+                called = module.functions[node["callee"]].graph
+                for inside, outside in zip(called.outputs, node.types, strict=True) if within else ():
+                    names = zip(called.type(inside).names, outside.names, strict=True)
+                    shares.update({there: within[here] for here, there in names if here in within})
+        known[name] = shares
+    return known[name]

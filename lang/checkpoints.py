@@ -17,7 +17,7 @@ from .weight_map import Lets, WeightFacts, WeightPlan, plan_weights
 
 @dataclass(frozen=True)
 class CheckpointMap:
-    """A map for a model. `chain` is the item itself, then what it is `like`; `unit` is the file that names the model."""
+    """A map for a model. `chain` is the item itself, then what it is `like`; `unit` is the model's file."""
 
     chain: tuple[tuple[Unit, tree.Checkpoint], ...]
     unit: Unit

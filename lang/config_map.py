@@ -60,9 +60,8 @@ class ConfigPlan:
             spoken: set[str] = set()
             for line in group:
                 keys = top_keys(line)
-                if isinstance(line, tree.ConfigRequire):
-                    if not keys & seen:
-                        found.append((unit, line))
+                if isinstance(line, tree.ConfigRequire) and not keys & seen:
+                    found.append((unit, line))
                 spoken |= keys
             seen |= spoken
         return found
@@ -206,7 +205,7 @@ class Delayed:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Values of expressions over a config: Python values, Missing, Keys, or trees of what stays to be said in a spec."""
+    """Values of expressions over a config: Python values, Missing, Keys, or trees of what is left to say in a spec."""
 
     reading: Reading
     unit: Unit

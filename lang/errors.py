@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ParamSpec
@@ -248,9 +247,11 @@ def chained_comparison(span: Span, first: Span) -> Diagnostic:
 
 
 @code("E0190", "no such error code")
-def unknown_code(asked: str, near: Sequence[str]) -> Diagnostic:
-    advice = (f"near it: {', '.join(f'{c} ({CODES[c]})' for c in near)}",) if near else ()
-    return finding(f"there is no error code `{shorten(asked)}`", help=advice)
+def unknown_code(asked: str, near: Sequence[str], name: str | None = None) -> Diagnostic:
+    """`near` are codes, `name` is one of the standard library."""
+    advice = [f"near it: {', '.join(f'{c} ({CODES[c]})' for c in near)}"] if near else []
+    advice += [f"did you mean `{name}` of the standard library?"] if name else []
+    return finding(f"there is no error code `{shorten(asked)}`, and no such name in the library", help=advice)
 
 
 @code("E0191", "the formatter disagrees with itself")
@@ -388,7 +389,7 @@ def number_out_of_range(message: str, span: Span, labels: Sequence[Label] = (), 
 def nameless_axis(size: str, span: Span) -> Diagnostic:
     return finding(
         f"an axis needs a name, `{size}` is only a size", span, "which axis?",
-        help=(f"declare it before: `dim F = {span.text}`, and write `F` here",),
+        help=(f"declare it before: `dim F = {size}`, and write `F` here",),
     )
 
 
@@ -1059,7 +1060,8 @@ def unknown_architecture(names: Sequence[str], known: Sequence[str]) -> Diagnost
 
 @code("E0744", "stored tensor that does not fit")
 def misfit_tensor(name: str, reason: str, span: Span) -> Diagnostic:
-    return finding(f"the stored tensor `{name}` {reason}", span, "mapped here", help=("check the layout and the config",))
+    help = ("check the layout and the config",)
+    return finding(f"the stored tensor `{name}` {reason}", span, "mapped here", help=help)
 
 
 @code("E0745", "no checkpoint here")

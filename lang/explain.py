@@ -7,6 +7,8 @@ from importlib.resources import files
 
 from . import errors
 from .diagnostics import WeftError
+from .nearest import nearest
+from .outline import library
 
 
 def _near(asked: str) -> tuple[str, ...]:
@@ -24,5 +26,6 @@ def explain(code: str) -> str:
     if re.fullmatch("[0-9]{1,4}", wanted):
         wanted = f"E{wanted:>04}"
     if wanted not in errors.CODES:
-        raise WeftError(errors.unknown_code(code, _near(wanted)))
+        name = None if wanted[:1] == "E" and wanted[1:].isdigit() else nearest(code, library())
+        raise WeftError(errors.unknown_code(code, _near(wanted), name))
     return files(__package__).joinpath("pages", f"{wanted}.md").read_text("utf-8")

@@ -11,7 +11,6 @@ from .parser import parse
 from .scanner import scan
 from .source import Source, Span
 
-
 _SETTLING = 4
 """Formatting again changes nothing more after at most so many times."""
 

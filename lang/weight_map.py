@@ -61,7 +61,8 @@ class WeightPlan:
 
 @dataclass(frozen=True)
 class _Line:
-    """One entry without alternatives: the weights packed into a stored tensor. `rank` 0 is the map itself, 1 its base."""
+    """One entry without alternatives: the weights packed into a stored tensor. Of rank 0 are the lines of the map
+    itself, of rank 1 those of its base."""
 
     paths: tuple[str, ...]
     stored: str
@@ -199,8 +200,8 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _tensors(
-    entries: Sequence[_Line], weights: Sequence[WeightFacts], layouts: Mapping[tuple[str, str], tuple[tree.LayoutAxis, ...]],
-    lets: Lets, problems: list[Diagnostic],
+    entries: Sequence[_Line], weights: Sequence[WeightFacts],
+    layouts: Mapping[tuple[str, str], tuple[tree.LayoutAxis, ...]], lets: Lets, problems: list[Diagnostic],
 ) -> tuple[StoredTensor, ...]:
     taken: dict[str, _Line] = {}
     found: list[StoredTensor] = []
@@ -257,7 +258,8 @@ def _stored(
         if place is None:
             choices = [*numbers, *packed[0].axes.names]
             title = f"`{{{placeholder}}}` counts nothing"
-            advice = f"placeholders are layer numbers of the path and axes of the weight: {errors.one_of(choices, 'and')}"
+            known = errors.one_of(choices, "and")
+            advice = f"placeholders are layer numbers of the path and axes of the weight: {known}"
             raise WeftError(
                 errors.wrong_placeholder(title, f"no `{placeholder}` in the path", advice, line.stored_span)
             )

@@ -10,7 +10,7 @@ EXAMPLES = STDLIB.parent / "examples"
 EVERY = [*sorted(EXAMPLES.glob("*.llm")), *sorted(STDLIB.rglob("*.llm"))]
 
 _MODELS = (
-    "bert", "bloom", "deepseek", "gemma2", "gpt2", "gpt_oss", "llama", "mamba2", "mixtral", "qwen3_next", "rwkv", "t5",
+    "bert", "bloom", "gemma2", "gpt2", "gpt_oss", "llama", "mamba2", "mixtral", "rwkv", "t5",
 )  # fmt: skip
 
 REPRESENTATIVE: list[Path] = sorted(

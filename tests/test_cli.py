@@ -372,6 +372,19 @@ def test_explain_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert "E0101" in capsys.readouterr().out
 
 
+def test_explain_shows_what_a_name_of_the_library_takes_and_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weft("explain", "RoPE") == 0
+    page = capsys.readouterr().out
+    assert page.startswith("# RoPE: block of `position`\n")
+    for words in ("use position: RoPE", "block RoPE(K: dim, theta", "  forward(x: [.., T, .., K]) -> [.., T, .., K]\n"):
+        assert words in page
+    assert "split" not in page, "how it is made is not shown"
+    assert weft("explain", "causal", "--json") == 0
+    assert "fn causal(q: int[T], k: int[S]) -> bool[T, S]\n" in json.loads(capsys.readouterr().out)["page"]
+    assert weft("explain", "Attentoin") == 1
+    assert "did you mean `Attention`" in capsys.readouterr().err
+
+
 def test_verify_prints_a_table_of_errors(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert weft("verify", spec, "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)

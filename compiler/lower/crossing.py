@@ -53,10 +53,30 @@ def inward(
             message = f"`{label}` takes an axis `{wanted}` of size {error.wanted.size} here"
             message += f", this has `{found.name}` {size}"
             if given.type.has(wanted) and given.type.axis(wanted).size == error.wanted.size:
-                error.help = REORDERED
+                last = _last_axes(types[error.position], packs, owner)
+                more = next((n for n in reversed(given.type.names[-len(last) :]) if last and n not in last), None)
+                error.help = REORDERED if more is None else (
+                    f"`{label}` takes the axes {', '.join(last)} at the end, and `{more}` is one more: perhaps an\n"
+                    f"operand of this value should have {', '.join(last)} in its place"
+                )
         raise WeftError(
             errors.argument_mismatch(message, str(given.type), given.span, labels, error.help)
         ) from error
+
+
+def _last_axes(
+    declared: tree.TensorTypeExpression | None, packs: dict[str, tuple[Axis, ...]], owner: Placed | None
+) -> tuple[str, ...]:
+    """The axes that a declaration names last, in the names of the caller."""
+    names: list[str] = []
+    for entry in declared.axes if declared else ():
+        if isinstance(entry, tree.Rest):
+            names.clear()
+        elif isinstance(entry, tree.Pack):
+            names += [a.name for a in packs.get(entry.name, ())]
+        elif isinstance(entry, tree.Name):
+            names += [a.name for a in packs[entry.id]] if entry.id in packs else [entry.id]
+    return tuple((owner.actual.get(n) if owner else None) or n for n in names)
 
 
 def outward(type: TensorType, binding: Binding, owner: Placed | None, span: Span) -> TensorType:

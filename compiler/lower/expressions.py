@@ -32,6 +32,8 @@ from .values import (
     describe,
 )
 
+PIECES = "one entry along an axis is `take(x, 0, K)`, pieces of it are `a, b = split(x, K -> (2, J))`"
+
 _OPS = {
     "+": "add",
     "-": "sub",
@@ -238,7 +240,8 @@ class Evaluator(Operands):
             values = value
         else:
             wanted = f"{len(statement.names)} values"
-            raise WeftError(errors.wrong_kind(describe(value), wanted, statement.value.span))
+            help = (PIECES,) if isinstance(value, Tensor) else ()
+            raise WeftError(errors.wrong_kind(describe(value), wanted, statement.value.span, help))
         for name, one in zip(statement.names, values, strict=True):
             if isinstance(one, Component):
                 help = (f"bind it in the block, outside of the method: `{name} = {one.declaration.name}(..)`",)

@@ -77,7 +77,8 @@ class _Placing:
             raise WeftError(self._endless())
         declared_once((n, m.span) for m in (*self.declaration.parameters, *self.declaration.members) for n in _names(m))
         if self.index is not None:
-            self.scope.entries[self.index[0]] = self.index[1]
+            name, place = self.index
+            self.scope.entries[name] = Lazy(name, lambda: place)
         for parameter in self.declaration.parameters:
             self._declare(parameter.name, self._later(self._parameter, parameter))
         requirements = []
@@ -98,13 +99,24 @@ class _Placing:
         self._check_overrides()
         for requirement in requirements:
             self._require(requirement)
-        for entry in list(self.scope.entries.values()):
-            if isinstance(entry, Lazy):
+        for name, entry in list(self.scope.entries.items()):
+            if isinstance(entry, Lazy) and not self._is_index(name):
                 entry.force(self.declaration.span)
         order = [n for n in self.scope.entries if n in self.placed.children]
         self.placed.children = {n: self.placed.children[n] for n in order}
         self.placed.key = self._key()
+        self.placed.numbered = self._asks_for_its_number()
         return self.placed
+
+    def _is_index(self, name: str) -> bool:
+        return self.index is not None and name == self.index[0]
+
+    def _asks_for_its_number(self) -> bool:
+        """Whether anything of this layer was made with its number. If not, all layers are like it."""
+        if self.index is None:
+            return False
+        methods = [m for m in self.declaration.members if isinstance(m, tree.Method)]
+        return self.scope.entries[self.index[0]].state == "done" or lists.only_indexed(self.index[0], methods) != ()
 
     def _later(self, compute: Callable[[Any], Any], member: Any) -> Callable[[], Any]:
         return lambda: compute(member)
@@ -292,7 +304,10 @@ class _Placing:
                 bodies[layer.key] = len(kept)
                 kept.append(layer)
             schedule.append(bodies[layer.key])
-        layers = PlacedLayers((*self.path, name), tuple(kept), tuple(schedule) if used else (0,) * count)
+            if not layer.numbered and not counted:
+                schedule = [0] * count
+                break
+        layers = PlacedLayers((*self.path, name), tuple(kept), tuple(schedule))
         self.placed.children[name] = layers
         return layers
 
@@ -313,7 +328,7 @@ class _Placing:
         )
 
     def _check_overrides(self) -> None:
-        settable = [n for n, v in self.scope.entries.items() if isinstance(v, Lazy)]
+        settable = [n for n, v in self.scope.entries.items() if isinstance(v, Lazy) and not self._is_index(n)]
         for name, override in self.component.overrides.parts.items():
             if name not in settable:
                 span = override.span or self.declaration.span
@@ -327,7 +342,7 @@ class _Placing:
             value = entry.value if isinstance(entry, Lazy) else entry
             if isinstance(value, Weight) or (isinstance(value, MethodValue) and value.owner is self.placed):
                 continue
-            if self.index is not None and name == self.index[0]:
+            if self.index is not None and self._is_index(name):
                 entries.append(self._index_in_methods(*self.index))
                 continue
             self._weigh(value)

@@ -40,6 +40,9 @@ class Arguments:
     def axes(self, what: str = "an axis") -> tuple[str, ...]:
         given = self.next(what)
         self.at = given.span
+        if isinstance(given.tree, tree.Where):
+            help = "make what does not count zero in an operand: `choose(mask, x, 0)`"
+            raise WeftError(errors.wrong_call(f"`{self.name}` takes no mask", given.span, (help,), "a mask"))
         return self.evaluator.axis_names(given)
 
     def one_axis(self) -> str:

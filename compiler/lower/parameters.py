@@ -61,11 +61,13 @@ def typed(
             raise refuse("a size")
         return Axis(name, positive(elaborator, f"`{name}`", size, span))
     if kind == "dims":
-        axes = value.axes if isinstance(value, Pack) else (value,)
+        axes = value.axes if isinstance(value, Pack) else value if isinstance(value, tuple) else (value,)
         for axis in axes:
             if not isinstance(axis, Axis):
-                if numbers.size(axis) is not None:
-                    raise WeftError(errors.nameless_axis(span.text, span))
+                size = numbers.size(axis)
+                if size is not None:
+                    shown = span.text if len(axes) == 1 else str(size)
+                    raise WeftError(errors.nameless_axis(shown, span))
                 raise refuse("an axis, or several in parentheses")
         return Pack(tuple(axes))
     if kind in _SCALARS:

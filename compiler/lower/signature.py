@@ -176,7 +176,8 @@ def _find(
     if len(at) != 1 or at[0] + len(group) > len(left):
         raise Mismatch(
             position, f"{shown}: there is no axis `{formal}` in it",
-            f"between two `..` an axis is found by its name: call the argument's axis `{formal}`",
+            f"between two `..` an axis is found by its name: call the argument's axis `{formal}`, or hand it through\n"
+            f"a fn or method declared with one `..`, where places decide: `turned(x: [.., {formal}, K])`",
         )
     return at[0]
 

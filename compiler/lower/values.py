@@ -130,6 +130,7 @@ class Placed:
     weights: dict[str, tree.WeightDecl] = field(default_factory=dict)
     methods: dict[str, tree.Method] = field(default_factory=dict)
     key: Any = None
+    numbered: bool = False  # whether it is a layer that was made with its number
 
     def reference_to(self, other: Path) -> Reference:
         """Where an instance at path `other` is, seen from this one."""

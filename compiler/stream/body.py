@@ -68,7 +68,7 @@ class Body:
         elif op == "rename":
             before, to = attributes["axis"], attributes["to"].name
             fact = given[0].renamed({n: to if n == before else n for n in self.type(operands[0]).names})
-        elif op == "slice":
+        elif op in ("slice", "take"):  # values of the first operand, elsewhere along one axis
             fact = given[0].renamed({n: n for n in self.type(operands[0]).names if n != attributes["axis"]})
         else:
             fact = known.result_fact(op, given, over if isinstance(over, tuple) else (over,))

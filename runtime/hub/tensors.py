@@ -131,7 +131,7 @@ def write_tensors(
         for name, dtype, shape in described:
             tensor = get(name).contiguous()
             assert tensor.dtype == dtype and tuple(tensor.shape) == tuple(shape), name
-            file.write(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+            file.write(tensor.flatten().view(torch.uint8).numpy().data)
     files.flush(beside)
     beside.replace(path)
     files.flush(path.parent)

@@ -52,7 +52,8 @@ def build_mask(b: Body, tree: Any, names: dict[str, Value]) -> Value:
 
 
 def attention(tree: Any, shape: str) -> Module:
-    """A look at the history under a mask: by softmax, by weights that are zero elsewhere, or by a sum of values."""
+    """A look at the history under a mask: by softmax, by weights that are zero elsewhere, by one of several such, or by
+    a sum of values."""
     b = Body(q=integer(T), k=integer(S))
     mask = build_mask(b, tree, dict(zip("qk", b.given, strict=True)))
     seen = b.done("seen", b.expand(mask, axes=(T, S)))
@@ -63,6 +64,9 @@ def attention(tree: Any, shape: str) -> Module:
         inner = b.dot(b.softmax(scores, mask, over="S"), x, over=("S",))
     elif shape == "dot":
         inner = b.dot(b.where(mask, scores, 0.0), x, over=("S",))
+    elif shape == "take":
+        several = b.mul(b.where(mask, scores, 0.0), b.add(b("index", axis=D), 1))
+        inner = b.dot(b.take(several, b.expand(1, axes=()), axis="D"), x, over=("S",))
     else:
         inner = b.sum(b.mul(b.cast(mask, dtype="real"), b.mul(x, scores)), over=("S",))
     core = b.done("core", b.expand(inner, axes=(B, T, D)))
@@ -100,7 +104,7 @@ def test_a_mask_that_is_accepted_is_causal() -> None:
     accepted = refused = 0
 
     @settings(max_examples=120, deadline=None, derandomize=True)
-    @given(likely_masks(), st.sampled_from(("softmax", "dot", "sum")), st.integers(0, 2**32 - 1))
+    @given(likely_masks(), st.sampled_from(("softmax", "dot", "take", "sum")), st.integers(0, 2**32 - 1))
     def holds(tree: Any, shape: str, seed: int) -> None:
         nonlocal accepted, refused
         module = attention(tree, shape)

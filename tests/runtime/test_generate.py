@@ -90,7 +90,8 @@ def test_text_comes_in_pieces_and_is_the_same_at_once(engines: dict[str, Engine]
     pieces = list(generate_text(engine, TOKENIZER, "over and", Sampling(1.0, seed=5), maximum=30))
     ids = list(
         generate(
-            engine, [TOKENIZER.end, *TOKENIZER.encode("over and")], Sampling(1.0, seed=5), maximum=30, end=TOKENIZER.ends
+            engine, [TOKENIZER.end, *TOKENIZER.encode("over and")], Sampling(1.0, seed=5), maximum=30,
+            end=TOKENIZER.ends,
         )
     )
     assert "".join(pieces) == TOKENIZER.decode(ids) and len(pieces) > 3

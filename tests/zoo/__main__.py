@@ -19,6 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path.home() / ".cache" / "weft" / "oracles"
 
+LOADED = 1e-5
+"""Experts are computed another way in a model that was loaded: its float32 logits differ by rounding alone."""
+
 
 def check(family: str, cache: Path) -> dict[str, Any]:
     """The findings about one family, as plain data."""
@@ -43,8 +46,10 @@ def check(family: str, cache: Path) -> dict[str, Any]:
                 if "dec_ids" in inputs:
                     case["decoder_input_ids"] = inputs["dec_ids"]
                 again = reloaded(family, Path(scratch) / f"{label}-hf", case)
-                difference = float(np.abs(again - outputs["plain_f32"]).max())
-                findings.append(Finding(f"transformers loads it ({label})", difference == 0, f"{difference:.1e}"))
+                known = outputs["plain_f32"]
+                difference = float(np.abs(again - known).max() / np.sqrt((known**2).mean()))
+                same = difference < LOADED
+                findings.append(Finding(f"transformers loads it ({label})", same, f"{difference:.1e}"))
         except WeftError as refused:
             error = render(refused.diagnostics)
         except Exception:  # one family that breaks must not hide how the others fare; it counts as failed

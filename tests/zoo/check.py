@@ -38,8 +38,8 @@ ROUNDED: Mapping[str, tuple[float, str]] = {
 }
 """Families in which `transformers` itself rounds on the way, whatever the precision: how far, and where."""
 
-PADDED_ON_THE_LEFT_DIFFERS = ("rwkv", "recurrent_gemma")
-"""Families whose implementation in `transformers` lets padding before a text into its recurrence."""
+PADDED_ON_THE_LEFT_DIFFERS = ("llama4", "recurrent_gemma", "rwkv")
+"""Families in which `transformers` lets padding before a text change it: into a recurrence, or by where chunks begin."""
 
 TIE = 1e-4
 """Float32 programs may choose differently between tokens whose float64 margin is below this share."""
