@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from .ir.graph import Node
 from .ir.instances import find, uses
-from .ir.module import Function, Instance, Layers, Module, count_parameters
+from .ir.module import Instance, Layers, Module, count_parameters
 
 # (function, call site) -> share
 Shares = Mapping[tuple[str, str], Fraction]

@@ -39,7 +39,7 @@ ROUNDED: Mapping[str, tuple[float, str]] = {
 """Families in which `transformers` itself rounds on the way, whatever the precision: how far, and where."""
 
 PADDED_ON_THE_LEFT_DIFFERS = ("llama4", "recurrent_gemma", "rwkv")
-"""Families in which `transformers` lets padding before a text change it: into a recurrence, or by where chunks begin."""
+"""Families in which `transformers` lets padding before a text change it: in a recurrence, or in where chunks begin."""
 
 TIE = 1e-4
 """Float32 programs may choose differently between tokens whose float64 margin is below this share."""

@@ -79,7 +79,7 @@ def _where(family: str) -> str:
     config = transformers.AutoConfig.for_model(FAMILIES[family]["type"])
     names = {FAMILIES[family]["type"], *_architectures(type(config))}
     for path in sorted(STDLIB.rglob("*.llm")):
-        heads = re.findall(r"^checkpoint ([^{]*)", path.read_text(), re.MULTILINE)
+        heads = [h.split(" like ")[0] for h in re.findall(r"^checkpoint ([^{]*)", path.read_text(), re.MULTILINE)]
         if any(f'"{name}"' in head for head in heads for name in names):
             return f"`{path.relative_to(STDLIB).with_suffix('')}`, {len(code(path))} lines"
     return "-"
