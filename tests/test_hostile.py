@@ -20,9 +20,9 @@ SPECS = [
     STDLIB / "recurrent.llm",
     STDLIB / "position.llm",
     STDLIB / "rules.llm",
-    STDLIB / "models" / "llama.llm",
-    STDLIB / "models" / "bert.llm",
-    STDLIB / "models" / "mistral.llm",
+    STDLIB / "models" / "codegen.llm",
+    STDLIB / "models" / "distilbert.llm",
+    STDLIB / "models" / "flex_olmo.llm",
 ]
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\d_.e]*|\|>|->|\.\.|[^\s\w]|\n")
 WORDS = (

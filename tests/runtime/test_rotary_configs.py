@@ -14,17 +14,20 @@ from weft.lang.diagnostics import WeftError
 from weft.runtime.hub.reading import Imported, understand
 
 LLAMA: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96,
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+    "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96,
     "max_position_embeddings": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "rms_norm_eps": 1e-6,
     "vocab_size": 131,
 }  # fmt: skip
 
 QWEN2 = LLAMA | {
-    "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1,
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+    "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1,
 }  # fmt: skip
 
 GEMMA3 = LLAMA | {
-    "architectures": ["Gemma3ForCausalLM"], "head_dim": 24, "query_pre_attn_scalar": 20, "sliding_window": 6,
+    "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
+    "head_dim": 24, "query_pre_attn_scalar": 20, "sliding_window": 6,
     "num_key_value_heads": 2,
 }  # fmt: skip
 
