@@ -15,10 +15,7 @@ from weft.lang.source import Source
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = [
     *(ROOT / "examples").glob("*.llm"),
-    STDLIB / "attention.llm",
     STDLIB / "moe.llm",
-    STDLIB / "recurrent.llm",
-    STDLIB / "position.llm",
     STDLIB / "rules.llm",
     STDLIB / "models" / "codegen.llm",
     STDLIB / "models" / "distilbert.llm",
