@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .compiler.emit.onnx import to_onnx
     from .compiler.emit.reference import run
     from .compiler.emit.torch import to_torch
+    from .compiler.targets import target
     from .runtime.session import Session
     from .runtime.verify import verify
 
@@ -46,6 +47,7 @@ _LAZY = {
     "run": ".compiler.emit.reference",
     "to_torch": ".compiler.emit.torch",
     "to_onnx": ".compiler.emit.onnx",
+    "target": ".compiler.targets",
     "Session": ".runtime.session",
     "verify": ".runtime.verify",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "rule",
     "run",
     "step",
+    "target",
     "to_onnx",
     "to_torch",
     "verify",

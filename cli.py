@@ -32,6 +32,7 @@ COMMANDS = {
     "train": "train by a recipe; goes on where it stopped",
     "generate": "let a trained model write",
     "export": "turn a run into ONNX, PyTorch, Hugging Face or PEFT files",
+    "bench": "speed and memory of an export, the bound that memory sets, where the time goes",
     "merge": "write the adapters of a run into its weights",
     "explain": "the page of an error code, or of a name of the library",
 }

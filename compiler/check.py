@@ -9,7 +9,7 @@ from typing import Any
 from ..lang import errors, tree
 from ..lang.axes import Axis, TensorType
 from ..lang.checkpoints import CheckpointMap, check_map, resolve_map
-from ..lang.config_map import is_static
+from ..lang.config_values import is_static
 from ..lang.diagnostics import Diagnostic, Label, WeftError
 from ..lang.plans import ModelFacts, RecipePlan
 from ..lang.program import Program, Unit, name_span, word_span

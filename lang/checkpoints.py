@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import errors, tree
-from .config_map import ConfigPlan, Reading
+from .config_map import Reading
+from .config_plan import ConfigPlan
 from .diagnostics import Diagnostic, WeftError
 from .program import Program, Unit
 from .source import Span

@@ -2,90 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import errors, tree
+from .config_plan import ConfigPlan, top_keys
+from .config_values import ARITHMETIC, FUNCTIONS, LEFT_OUT, Missing, as_tree, is_static, json_number
 from .diagnostics import WeftError
 from .program import Unit
-from .source import Span
 from .walk import walk
-
-FORMS = ("default", "given", "stored", "contains", "length", "place", "text", "replaced", "refuse", "config", "none")
-"""Words that only a config knows: `default(a, b)` is the first that is there, `given(a)` whether it is,
-`text(a)` a list of texts as one, `replaced(a, old, new)` a list with other entries for equal ones,
-`refuse(a)` says that the checkpoint is not covered."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A key that config.json lacks, or sets to null."""
-
-    key: str
-
-
-LEFT_OUT = Missing("")
-"""`none`: the model keeps its own default."""
-
-
-@dataclass(frozen=True)
-class ConfigPlan:
-    """The lines of a map and its bases, those of the map first, each with the file whose names it sees."""
-
-    lines: tuple[tuple[Unit, tree.ConfigLine], ...]
-    parameters: tuple[str, ...]  # of the model: names that stay names
-
-    def lets(self) -> dict[str, tuple[Unit, tree.Expression]]:
-        found: dict[str, tuple[Unit, tree.Expression]] = {}
-        for unit, line in self.lines:
-            if isinstance(line, tree.ConfigLet):
-                found.setdefault(line.name, (unit, line.value))
-        return found
-
-    def entries(self) -> list[tuple[Unit, tree.ConfigEntry]]:
-        """What is set. Of two lines for one path, or for a path and a part of it, the first (the map's own) counts."""
-        found: dict[tuple[str, ...], tuple[Unit, tree.ConfigEntry]] = {}
-        for unit, line in self.lines:
-            if isinstance(line, tree.ConfigEntry):
-                found.setdefault(line.path, (unit, line))
-        return list(found.values())
-
-    def requirements(self) -> list[tuple[Unit, tree.ConfigRequire]]:
-        """Conditions on the files. One of a base about a key that an earlier line reads or ignores is left out."""
-        seen: set[str] = set()
-        found = []
-        for unit, group in self._by_map():
-            spoken: set[str] = set()
-            for line in group:
-                keys = top_keys(line)
-                if isinstance(line, tree.ConfigRequire) and not keys & seen:
-                    found.append((unit, line))
-                spoken |= keys
-            seen |= spoken
-        return found
-
-    def _by_map(self) -> list[tuple[Unit, list[tree.ConfigLine]]]:
-        groups: list[tuple[Unit, Span | None, list[tree.ConfigLine]]] = []
-        for unit, line in self.lines:
-            if not groups or groups[-1][0] is not unit or line.span.start < groups[-1][2][-1].span.start:
-                groups.append((unit, None, []))
-            groups[-1][2].append(line)
-        return [(unit, lines) for unit, _, lines in groups]
-
-    def ignored(self) -> set[tuple[str, ...]]:
-        return {key for _, line in self.lines if isinstance(line, tree.ConfigIgnore) for key in line.keys}
-
-
-def top_keys(line: tree.ConfigLine) -> set[str]:
-    """Names that a line mentions: keys of config.json among them."""
-    if isinstance(line, tree.ConfigIgnore):
-        return {key[0] for key in line.keys}
-    return {n.id for n in walk(line) if isinstance(n, tree.Name)} | {
-        n.name for n in walk(line) if isinstance(n, tree.Attribute) and isinstance(n.value, tree.Name)
-        and n.value.id == "config"
-    }
 
 
 @dataclass
@@ -137,7 +63,7 @@ class Reading:
         self.read.add(path)
         if value is None:
             return Missing(".".join(path))
-        value = _number(value)
+        value = json_number(value)
         return Keys(self, path, value) if isinstance(value, dict) else value
 
     def let(self, name: str) -> Any:
@@ -205,7 +131,12 @@ class Delayed:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Values of expressions over a config: Python values, Missing, Keys, or trees of what is left to say in a spec."""
+    """Values of expressions over a config: Python values, Missing, Keys, or trees of what is left to say in a spec.
+
+    Words that only a config knows: `default(a, b)` is the first that is there, `given(a)` whether it is, `stored(a)`
+    whether the checkpoint has a tensor of that name, `text(a)` a list of texts as one, `replaced(a, old, new)` a list
+    with other entries for equal ones, `refuse(a)` says that the checkpoint is not covered, `none` says nothing.
+    """
 
     reading: Reading
     unit: Unit
@@ -277,7 +208,7 @@ class Evaluation:
         if isinstance(value, list) and isinstance(at, tree.Expression):
             return tree.Index(as_tree(value, e.value), at, span=e.span)
         if isinstance(value, list) and isinstance(at, int) and -len(value) <= at < len(value):
-            return _number(value[at])
+            return json_number(value[at])
         raise WeftError(errors.wrong_config_value(f"entry {at} of `{e.value.span.text}`", e.span))
 
     def _plain(self, e: tree.Expression) -> Any:
@@ -380,68 +311,7 @@ class Evaluation:
         try:
             if e.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right == 0:
                 return left // right
-            return _ARITHMETIC[e.op](left, right)
+            return ARITHMETIC[e.op](left, right)
         except (TypeError, ArithmeticError, KeyError) as error:
             shown = f"`{e.span.text}` of {left!r} and {right!r}"
             raise WeftError(errors.wrong_config_value(shown, e.span)) from error
-
-
-_ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "%": lambda a, b: a % b, "^": lambda a, b: a**b,
-    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
-}  # fmt: skip
-
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "sqrt": math.sqrt, "log": math.log, "exp": math.exp, "floor": math.floor, "ceil": math.ceil, "round": round,
-    "minimum": min, "maximum": max, "int": int, "real": float, "abs": abs,
-    "place": lambda values, value: values.index(value) if value in values else -1,
-    "text": "".join, "replaced": lambda values, old, new: [new if v == old else v for v in values],
-}  # fmt: skip
-
-
-def _number(value: Any) -> Any:
-    """JSON has no infinity: it is stored as `{"__float__": "Infinity"}`."""
-    return float(value["__float__"]) if isinstance(value, dict) and value.keys() == {"__float__"} else value
-
-
-def is_static(fn: tree.Fn) -> bool:
-    """Whether a fn takes and gives values that are known when a model is compiled: its result has a kind, no axes."""
-    return all(isinstance(r, tree.NamedType) for r in fn.signature.results) and bool(fn.signature.results)
-
-
-def as_tree(value: Any, e: tree.Expression) -> tree.Expression:
-    """A value as an expression of the language; `e` is where it comes from."""
-    if isinstance(value, Missing):
-        raise WeftError(errors.missing_config_key(value.key or e.span.text, e.span))
-    if isinstance(value, tree.Expression):
-        return value
-    if isinstance(value, bool):
-        return tree.Boolean(value, span=e.span)
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise WeftError(errors.wrong_config_value(f"the number {value}", e.span))
-        number = tree.Number(abs(value), number_text(abs(value)), span=e.span)
-        return tree.Unary("-", number, span=e.span) if value < 0 else number
-    if isinstance(value, str):
-        return tree.String(value, span=e.span)
-    if isinstance(value, list):
-        return tree.Tuple(tuple(as_tree(v, e) for v in value), span=e.span)
-    raise WeftError(errors.wrong_config_value("an object", e.span))
-
-
-def number_text(value: int | float) -> str:
-    """A number as a person writes it: `128_256`, `1e-5`, `10_000.0`."""
-    if isinstance(value, int):
-        return f"{value:_}" if value >= 10_000 else str(value)
-    shown = repr(value)
-    if "e" in shown:
-        mantissa, exponent = shown.split("e")
-        return f"{mantissa}e{int(exponent)}"
-    whole, fraction = shown.split(".")
-    return f"{int(whole):_}.{fraction}" if int(whole) >= 10_000 else shown
-
-
-def names_used(expressions: Sequence[tree.Expression]) -> list[str]:
-    """Names in a spec's expressions, in order."""
-    return list(dict.fromkeys(n.id for e in expressions for n in walk(e) if isinstance(n, tree.Name)))

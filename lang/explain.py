@@ -16,7 +16,9 @@ def _near(asked: str) -> tuple[str, ...]:
     digits = asked.removeprefix("E")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
         return ()
-    by_distance = sorted(errors.CODES, key=lambda known: (known[:3] != asked[:3], abs(int(known[1:]) - int(digits))))
+    by_distance = sorted(
+        errors.CODES, key=lambda known: (known[:3] != asked[:3], abs(int(known[1:]) - int(digits)), known)
+    )
     return tuple(sorted(by_distance[:3]))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import errors, tree
+from .chat_templates import template_names
 from .diagnostics import WeftError
 from .plans import Term, Value
 from .values import FLAG, STAGE, TEXT, Kind, Scope, amount, choice, describe, pair, real, whole, word_span
@@ -149,7 +150,7 @@ TOKENIZERS = Family(
 )
 
 _VALIDATION = Argument("validation", real(0, 0.5, example="0.02"), 0.01)
-_TEMPLATES = choice("chatml", "llama3", "gemma", "mistral", "alpaca")
+_TEMPLATES = choice(*template_names())
 
 SOURCES = Family(
     "a source of data",

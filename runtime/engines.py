@@ -2,114 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .decoding.texts import Apart, Array, Engine, Texts, Tokens
 from .inputs import Reading
-from .session import Session, States
+from .session import Session
 
-Logits = NDArray[Any]
+__all__ = ["Engine", "OnnxCached", "TorchCached", "TorchFull"]
 
 
-class Engine(Protocol):
-    """Logits for the token after a text. `context` is the most tokens it can hold (None: no limit of its own).
+_Whole = tuple[tuple[int, ...], tuple[int, ...]]
+"""What is remembered without a cache: the source and the whole text."""
 
-    One that `reads_source` has an encoder, whose source it reads before a text.
-    """
 
-    @property
-    def context(self) -> int | None: ...
+class _OneText(ABC):
+    """Reads one text at a time, for those who want its logits alone."""
 
-    @property
-    def reads_source(self) -> bool: ...
+    _texts: Texts
 
-    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Logits:
+    @abstractmethod
+    def open(self, count: int, sources: Sequence[Tokens] = ()) -> Texts:
+        """A number of empty texts, each with its source where there is an encoder."""
+
+    def start(self, tokens: Tokens, source: Tokens = ()) -> Array:
         """Forgets everything, reads a source and a text of at least one token each; the logits [V] of what follows."""
+        self._texts = self.open(1, [source] if source else ())
+        return self._texts.read([tokens])[0, -1]
 
-    def step(self, token: int) -> Logits:
+    def step(self, token: int) -> Array:
         """Reads one more token; the logits [V] of what follows it."""
+        return self._texts.read([[token]])[0, -1]
 
 
-class TorchFull:
+class TorchFull(_OneText):
     """The full form of an emitted module, run on the whole text for every token: slow, with nothing to go wrong.
 
     `reading` names the inputs of a model with an encoder.
     """
 
     def __init__(
-        self, model: nn.Module, context: int | None = None, device: str = "cpu", reading: Reading | None = None
+        self, model: nn.Module, context: int | None = None, device: str = "cpu", reading: Reading | None = None,
+        vocabulary: int | None = None,
     ) -> None:
-        self.context = context
+        self.context, self.vocabulary = context, vocabulary
         self._model = model.to(device).eval()
         self._device = device
         self._reading = reading if reading and reading.sources else None
-        self._tokens: list[int] = []
-        self._source: list[int] = []
 
     @property
     def reads_source(self) -> bool:
         return self._reading is not None
 
+    def open(self, count: int, sources: Sequence[Tokens] = ()) -> Texts:
+        starts: list[_Whole] = [(tuple(source), ()) for source in sources] or [((), ())] * count
+        return Apart(self._read, starts)
+
     @torch.no_grad()
-    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Logits:
-        self._tokens, self._source = list(tokens), list(source)
-        inputs: tuple[Any, ...] = (self._tokens,)
+    def _read(self, before: _Whole, tokens: Tokens, scores: int) -> tuple[Array, _Whole]:
+        source, text = before[0], (*before[1], *tokens)
+        inputs: tuple[Any, ...] = (text,)
         if self._reading is not None:
             (name,) = self._reading.sources
-            inputs = self._reading.ordered({self._reading.tokens: self._tokens, name: self._source})
+            inputs = self._reading.ordered({self._reading.tokens: text, name: source})
         result = self._model(*(torch.tensor([ids], device=self._device) for ids in inputs))
         logits: Tensor = result[0] if isinstance(result, tuple) else result
-        return logits[0, -1].float().cpu().numpy()
-
-    def step(self, token: int) -> Logits:
-        return self.start([*self._tokens, token], self._source)
+        return logits[0, -scores:].float().cpu().numpy(), (source, text)
 
 
-class TorchCached:
+class TorchCached(_OneText):
     """The step form of an emitted module: every token is read once, the derived states remember the rest.
 
     `reads_source`: the model has an encoder, which runs once.
     """
 
     def __init__(
-        self, model: nn.Module, context: int | None = None, device: str = "cpu", reads_source: bool = False
+        self, model: nn.Module, context: int | None = None, device: str = "cpu", reads_source: bool = False,
+        vocabulary: int | None = None,
     ) -> None:
-        self.context, self.reads_source = context, reads_source
+        self.context, self.reads_source, self.vocabulary = context, reads_source, vocabulary
         self._model: Any = model.to(device).eval()
         self._device = device
-        self._past = 0
-        self._states: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Logits:
-        self._past, self._states = 0, self._model.initial_states(1)
-        if self.reads_source:
-            self._states |= self._model.encode(torch.tensor([list(source)], device=self._device))
-        return self._read(tokens)
-
-    def step(self, token: int) -> Logits:
-        return self._read([token])
+    def open(self, count: int, sources: Sequence[Tokens] = ()) -> Texts:
+        starts = []
+        for row in range(count):
+            states = self._model.initial_states(1)
+            if self.reads_source:
+                states |= self._model.encode(torch.tensor([list(sources[row])], device=self._device))
+            starts.append((0, states))
+        return Apart(self._read, starts)
 
     @torch.no_grad()
-    def _read(self, tokens: Sequence[int]) -> Logits:
+    def _read(
+        self, before: tuple[int, Mapping[str, Tensor]], tokens: Tokens, scores: int
+    ) -> tuple[Array, tuple[int, Mapping[str, Tensor]]]:
+        """What is remembered is the number of tokens so far, and the states."""
+        past, states = before
         ids = torch.tensor([list(tokens)], device=self._device)
-        logits, self._states = self._model(ids, torch.tensor(self._past, device=self._device), self._states)
-        self._past += len(tokens)
-        return np.asarray(logits[0, -1].float().cpu().numpy())
+        logits, after = self._model(ids, torch.tensor(past, device=self._device), states)
+        return np.asarray(logits[0, -scores:].float().cpu().numpy()), (past + len(tokens), after)
 
 
-class OnnxCached:
+class OnnxCached(_OneText):
     """An export folder in ONNX Runtime, with the states that the graph takes and gives."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._length = 0
-        self._states: States = {}
 
     @property
     def context(self) -> int | None:
@@ -119,16 +124,9 @@ class OnnxCached:
     def reads_source(self) -> bool:
         return self._session.has_encoder
 
-    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Logits:
-        self._length, self._states = 0, self._session.start(1, [list(source)] if source else None)
-        return self._read(tokens)
+    @property
+    def vocabulary(self) -> int | None:
+        return self._session.vocabulary
 
-    def step(self, token: int) -> Logits:
-        return self._read([token])
-
-    def _read(self, tokens: Sequence[int]) -> Logits:
-        before, self._length = self._length, self._length + len(tokens)
-        mask = np.ones((1, self._length), np.int64)
-        positions = np.arange(before, self._length)[None]
-        logits, self._states = self._session.step(np.array([list(tokens)]), self._states, mask, positions)
-        return np.asarray(logits[0, -1])
+    def open(self, count: int, sources: Sequence[Tokens] = ()) -> Texts:
+        return self._session.open(count, sources)

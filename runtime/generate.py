@@ -1,58 +1,79 @@
-"""Text from a model: a prompt, then one token after another until an end, a limit, or the reader stops."""
+"""Text from a model: prompts as a tokenizer reads them, and what is written after them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from ..lang import errors
-from ..lang.diagnostics import WeftError
-from .engines import Engine
-from .sampling import GREEDY, Sampling, choose
-from .tokenizer import TextStream, Tokenizer
+from .decoding.generation import results, stream
+from .decoding.settings import LENGTH, Settings
+from .decoding.texts import Engine, Tokens
+from .decoding.writer import Choice, Piece, Result
+from .sampling import GREEDY, Sampling
+from .tokenizer import Tokenizer
 
-LENGTH = 256
-"""New tokens when nobody says how many."""
+__all__ = [
+    "LENGTH", "Choice", "Piece", "Prompt", "Result", "Settings", "generate", "generate_text", "read_prompt", "results",
+    "stream", "stream_texts",
+]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as token ids: what is written on from, and the source that an encoder reads (none without one)."""
+
+    tokens: tuple[int, ...]
+    source: tuple[int, ...] = ()
+
+
+def read_prompt(
+    engine: Engine, tokenizer: Tokenizer, text: str, begin: Sequence[int] = (), marked: bool = False
+) -> Prompt:
+    """A prompt as the engine reads it: first what stands in front of every text, as it did in training.
+
+    An engine with an encoder reads the text as its source, and writes one of its own, which starts with the tokens
+    `begin` (or the end token). In a text that is `marked` special tokens stand by their names, those in front
+    included: a chat.
+    """
+    if engine.reads_source:
+        source = tokenizer.encode_marked(text) if marked else tokenizer.encode_source(text)
+        return Prompt(tuple(begin) or (tokenizer.end,), tuple(source))
+    ids = tokenizer.encode_marked(text) if marked else [*tokenizer.first, *tokenizer.encode(text)]
+    return Prompt(tuple(ids) or (tokenizer.end,))  # a model that wants nothing in front still needs something
 
 
 def generate(
     engine: Engine,
-    prompt: Sequence[int],
+    prompt: Tokens,
     sampling: Sampling = GREEDY,
     *,
     maximum: int | None = None,
     end: Collection[int] = (),
-    source: Sequence[int] = (),
+    source: Tokens = (),
 ) -> Iterator[int]:
     """The tokens after a prompt of at least one token, as they are chosen; those in `end` stop and are not given out.
 
     An engine with an encoder reads the `source` first. At most `maximum` tokens; without it LENGTH, or fewer when the
     engine's context ends before. WeftError when the prompt, or the prompt and `maximum`, do not fit the context.
     """
-    room = None if engine.context is None else engine.context - len(prompt)
-    wanted = maximum if maximum is not None else LENGTH if room is None else min(LENGTH, room)
-    if wanted < 1:
-        if room is not None and room < 1:
-            raise WeftError(errors.context_exceeded(len(prompt) + 1, engine.context or 0))
-        raise WeftError(errors.bad_sampling("maximum", wanted, "at least 1"))
-    if room is not None and wanted > room:
-        raise WeftError(errors.context_exceeded(len(prompt) + wanted, engine.context or 0))
-    if engine.reads_source != bool(source):
-        reason = "the model has an encoder, which reads one" if engine.reads_source else "the model has no encoder"
-        raise WeftError(errors.session_input("source", reason))
-    return _tokens(engine, prompt, sampling, wanted, end, source)
+    pieces = stream(engine, [prompt], Settings(sampling, maximum, end), [source] if source else ())
+    return (token for piece in pieces for token in piece.tokens)
 
 
-def _tokens(
-    engine: Engine, prompt: Sequence[int], sampling: Sampling, wanted: int, end: Collection[int], source: Sequence[int]
-) -> Iterator[int]:
-    logits = engine.start(prompt, source)
-    for number in range(wanted):
-        token = choose(logits, sampling, number)
-        if token in end:
-            return
-        yield token
-        if number + 1 < wanted:
-            logits = engine.step(token)
+def stream_texts(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    settings: Settings,
+    draft: Engine | None = None,
+) -> Iterator[Piece]:
+    """What is written after prompts, piece by piece as text; the tokenizer's ends end a text where no others are given.
+
+    The pieces of a prompt have its number as their row. WeftError as `stream` in `decoding/generation.py` has it.
+    """
+    sources = [prompt.source for prompt in prompts] if engine.reads_source else ()
+    how = settings if settings.end else settings.ending(tokenizer.ends)
+    return stream(engine, [prompt.tokens for prompt in prompts], how, sources, tokenizer, draft)
 
 
 def generate_text(
@@ -65,24 +86,7 @@ def generate_text(
     begin: Sequence[int] = (),
     marked: bool = False,
 ) -> Iterator[str]:
-    """The text after a prompt in pieces, as it comes. The prompt itself is not given out.
-
-    The model reads first what stands in front of every text, as it did in training. One with an encoder reads the
-    prompt as its source, and writes a text of its own, which starts with the tokens `begin` (or the end token). In a
-    prompt that is `marked` special tokens stand by their names, those in front included: a chat.
-    """
-    source: Sequence[int] = ()
-    if engine.reads_source:
-        source = tokenizer.encode_marked(prompt) if marked else tokenizer.encode_source(prompt)
-        ids = list(begin) or [tokenizer.end]
-    else:
-        ids = tokenizer.encode_marked(prompt) if marked else [*tokenizer.first, *tokenizer.encode(prompt)]
-    ids = ids or [tokenizer.end]  # a model that wants nothing in front still needs something to go on from
-    stream = TextStream(tokenizer, () if engine.reads_source else ids[-1:])
-    for token in generate(engine, ids, sampling, maximum=maximum, end=tokenizer.ends, source=source):
-        piece = stream.push(token)
-        if piece:
-            yield piece
-    rest = stream.finish()
-    if rest:
-        yield rest
+    """The text after a prompt in pieces, as it comes; see `read_prompt`. The prompt itself is not given out."""
+    read = read_prompt(engine, tokenizer, prompt, begin, marked)
+    pieces = stream_texts(engine, tokenizer, [read], Settings(sampling, maximum))
+    return (piece.text for piece in pieces if piece.text)

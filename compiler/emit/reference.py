@@ -11,6 +11,7 @@ import numpy as np
 from ...lang.axes import Axis, TensorType
 from ...lang.sizes import Size
 from ..ir.graph import Node, Value
+from ..ir.kept import KEPT, KEPT_SIZE
 from ..ir.module import Function, Module, Path, State, join
 from ..ir.needs import needs
 from ..ir.ops import OPS
@@ -73,6 +74,8 @@ def run(
     ambient = {name: np.asarray(value) for name, value in (ambient or {}).items()}
     sizes = _entry_sizes(module, inputs)
     inputs = {**_left_out(module, inputs, sizes), **inputs}
+    if KEPT in ambient:
+        sizes[KEPT_SIZE] = ambient[KEPT].shape[1]
     if "step" in module.form:
         sizes |= _past_sizes(module, sizes, ambient, states)
         if states is None:
@@ -91,6 +94,19 @@ def run(
         if name.startswith("penalty.")
     }
     return Outputs(values, penalties, interpreter.updated)
+
+
+def evaluate(
+    module: Module, function: Function, wanted: tuple[Value, ...], ambient: Mapping[str, Array]
+) -> tuple[Array, ...]:
+    """Values of a function that follow from ambient values and constants alone, in float64.
+
+    `ambient` holds at least one of `positions`; sizes come from its shape [rows, tokens].
+    """
+    rows, tokens = ambient["positions"].shape
+    sizes = {module.batch: rows, module.sequence: tokens}
+    interpreter = _Interpreter(module, {}, ambient, {}, sizes, None)
+    return interpreter.values(function, wanted)
 
 
 def initial_states(module: Module, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
@@ -231,19 +247,43 @@ class _Interpreter:
             _bind(sizes, type, given[name], f"input `{name}` of {function.name}")
         frame = self._frame(sizes)
         for node in self._nodes(function):
-            if node.op == "input":
-                results: tuple[Array, ...] = (given[node["name"]],)
-            elif node.op in ("param", "state", "ambient"):
-                results = (self._supplied(node, function, instance, sites),)
-            elif node.op in ("call", "repeat", "scan"):
-                operands = tuple(values[v] for v in node.operands)
-                results = getattr(self, "_" + node.op)(function, node, operands, instance, sites, frame)
-            else:
-                results = (self._primitive(function, node, tuple(values[v] for v in node.operands), frame),)
+            results = self._results(function, node, values, given, instance, sites, frame)
             values.update(zip(node.values, results, strict=True))
         for state in function.states:
             self.updated[join((*sites, state.name))] = values[state.update]
         return tuple(values[v] for v in graph.outputs)
+
+    def _results(
+        self, function: Function, node: Node, values: Mapping[Value, Array], given: Mapping[str, Array],
+        instance: Path, sites: Path, frame: Frame,
+    ) -> tuple[Array, ...]:
+        """The results of one node, from the values before it and the inputs of the function."""
+        if node.op == "input":
+            return (given[node["name"]],)
+        if node.op in ("param", "state", "ambient"):
+            return (self._supplied(node, function, instance, sites),)
+        operands = tuple(values[v] for v in node.operands)
+        if node.op in ("call", "repeat", "scan"):
+            results: tuple[Array, ...] = getattr(self, "_" + node.op)(
+                function, node, operands, instance, sites, frame
+            )
+            return results
+        return (self._primitive(function, node, operands, frame),)
+
+    def values(self, function: Function, wanted: tuple[Value, ...]) -> tuple[Array, ...]:
+        """Some values of a function that needs no inputs for them."""
+        graph, found = function.graph, dict[Value, Array]()
+        needed, waiting = set[int](), [v.node for v in wanted]
+        while waiting:
+            id = waiting.pop()
+            if id not in needed:
+                needed.add(id)
+                waiting += [v.node for v in graph[id].operands]
+        frame = self._frame(self.sizes)
+        for node in self._nodes(function):
+            if node.id in needed:
+                found.update(zip(node.values, self._results(function, node, found, {}, (), (), frame), strict=True))
+        return tuple(found[v] for v in wanted)
 
     def _nodes(self, function: Function) -> tuple[Node, ...]:
         if function.name not in self.orders:

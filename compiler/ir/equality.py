@@ -16,7 +16,8 @@ RUNS = ("callee", "bodies", "body")  # attributes that name functions
 def same(left: Module, right: Module) -> bool:
     """Whether two modules have the same structure: instances, functions, entry, streams and form."""
     facts = [
-        (m.name, m.entry, m.root, m.stream, m.form, m.batch, m.sequence, m.encoder, m.defaults) for m in (left, right)
+        (m.name, m.entry, m.root, m.stream, m.form, m.batch, m.sequence, m.encoder, m.defaults, m.target)
+        for m in (left, right)
     ]
     if facts[0] != facts[1] or left.functions.keys() != right.functions.keys():
         return False

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...lang.axes import Axis, TensorType
 from .graph import NOWHERE, Graph, Origin, Value
+
+if TYPE_CHECKING:
+    from .source import Source
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Init:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A learned tensor of an instance: its axes (all sizes are numbers) and its initial values."""
+    """A learned tensor of an instance: its axes (all sizes are numbers) and its initial values.
+
+    `source` is None for what a checkpoint holds; else it says from which of those the values are made (`source.py`).
+    """
 
     name: str
     type: TensorType
     init: Init
     origin: Origin = field(default=NOWHERE, compare=False)
+    source: Source | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,6 +166,7 @@ class Module:
     stream; an encoder has one too). "" when the entry has no such input. `stream_origin` is the stream's declaration.
 
     `defaults` are the inputs of the entry that a caller may leave out, with the number that stands in for all entries.
+    `target` is what the module was prepared for (`cpu`), "" for any.
 
     Ambient values are known in every function without being passed (`ambient` nodes, typed in local axis names):
       step        past: int[], the number of tokens before this step
@@ -179,6 +187,7 @@ class Module:
     stream_origin: Origin = field(default=NOWHERE, compare=False)
     defaults: tuple[tuple[str, bool | int | float], ...] = ()
     encoder: str = ""
+    target: str = ""
 
     @property
     def main(self) -> Function:

@@ -24,6 +24,7 @@ from . import words
 from .graph import Node, Value
 from .module import Function, Instance, Layers, Module, State
 from .order import numbers, ordered, reading_order
+from .source import described
 from .text_parser import parse_module
 
 __all__ = ["label", "parse_module", "print_function", "print_instance", "print_module"]
@@ -37,7 +38,7 @@ def print_module(module: Module, origins: bool = False) -> str:
     facts = {
         "form": module.form, "entry": module.entry, "stream": module.stream,
         "batch": module.batch or None, "sequence": module.sequence or None, "encoder": module.encoder or None,
-        "defaults": module.defaults or None,
+        "defaults": module.defaults or None, "target": module.target or None,
     }
     shown = ", ".join(f"{key}={words.attribute(value)}" for key, value in facts.items() if value is not None)
     parts = [f"module {words.name(module.name)} ({shown})\n", f"instance {print_instance(module.root)}\n"]
@@ -108,7 +109,8 @@ def _instance(instance: Instance, margin: str) -> Iterator[str]:
     yield words.name(instance.block) + (" {" if members else "")
     inner = margin + "  "
     for p in instance.parameters:
-        yield f"{inner}param {words.name(p.name)}: {words.tensor(p.type)} = {words.init(p.init)}"
+        made = f" from {words.attribute(described(p.source))}" if p.source else ""
+        yield f"{inner}param {words.name(p.name)}: {words.tensor(p.type)} = {words.init(p.init)}{made}"
     for name, child in instance.children:
         shown = f'{inner}"param": ' if name == "param" else f"{inner}{words.name(name)}: "
         if isinstance(child, Layers):

@@ -8,6 +8,7 @@ from typing import Any
 from ...lang.axes import TensorType
 from .graph import Graph, Value
 from .module import Function, Instance, Layers, Module, Parameter, State
+from .source import Joined, Quantized, Source, Stored, restored
 from .text_scanner import Scanner
 
 _REFERENCE = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -24,7 +25,7 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
     if scanner.word("module") is None:
         scanner.fail("`module`")
     name = scanner.name()
-    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence", "encoder", "defaults"))
+    facts = _settings(scanner, ("form", "entry", "stream", "batch", "sequence", "encoder", "defaults", "target"))
     if scanner.word("instance") is None:
         scanner.fail("`instance`")
     root = _instance(scanner, 0)
@@ -40,7 +41,7 @@ def parse_module(text: str, path: str = "<ir>") -> Module:
     return Module(
         name, functions, str(facts.get("entry", "")), root, facts.get("stream"), str(facts.get("form", "full")),
         str(facts.get("batch", "")), str(facts.get("sequence", "")), encoder=str(facts.get("encoder", "")),
-        defaults=_defaults(scanner, facts.get("defaults", ())),
+        defaults=_defaults(scanner, facts.get("defaults", ())), target=str(facts.get("target", "")),
     )
 
 
@@ -84,12 +85,27 @@ def _instance(scanner: Scanner, depth: int) -> Instance:
                 scanner.expect(":")
                 type = scanner.tensor()
                 scanner.expect("=")
-                parameters.append(Parameter(name, type, scanner.init(scanner.name("an initialiser"))))
+                init = scanner.init(scanner.name("an initialiser"))
+                parameters.append(Parameter(name, type, init, source=_source(scanner)))
                 continue
             name = scanner.name("a parameter, a child or `}`")
             scanner.expect(":")
             children.append((name, _child(scanner, depth + 1)))
     return Instance(block, tuple(parameters), tuple(children))
+
+
+def _source(scanner: Scanner) -> Source | None:
+    """`from joined(..)`: what a parameter is made from, if that is said."""
+    at = scanner.at
+    if scanner.word("from") is None:
+        return None
+    try:
+        found = restored(scanner.value())
+    except ValueError:
+        found = None
+    if not isinstance(found, Stored | Joined | Quantized):
+        scanner.fail("what the parameter is made from: `stored(..)`, `joined(..)` or `quantized(..)`", at)
+    return found
 
 
 def _child(scanner: Scanner, depth: int) -> Instance | Layers:

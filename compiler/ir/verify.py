@@ -9,6 +9,7 @@ from ...lang.axes import DTYPES, AxisError, TensorType
 from ...lang.diagnostics import WeftError
 from .graph import Node
 from .instances import find, uses
+from .kept import KEPT
 from .module import Function, Instance, Layers, Module, join
 from .needs import callees
 from .ops import CONTROL, OPS
@@ -142,6 +143,8 @@ def _state_problems(module: Module, function: Function) -> Iterator[str]:
     known_ambients = ambients(module) if module.form in FORMS else ()
     if module.form.startswith("step"):
         known_ambients = ("past", *known_ambients)
+    if module.form == "step+rows":
+        known_ambients = (*known_ambients, KEPT)
     if len(known) != len(function.states):
         yield "two states have the same name"
     for node in function.graph.nodes():

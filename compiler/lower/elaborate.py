@@ -7,7 +7,7 @@ from typing import Any
 
 from ...lang import errors, tree
 from ...lang.axes import Axis, TensorType
-from ...lang.config_map import is_static
+from ...lang.config_values import is_static
 from ...lang.diagnostics import WeftError
 from ...lang.program import NamedItem, Unit
 from ...lang.sizes import Size

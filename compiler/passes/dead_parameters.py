@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ..ir.instances import uses
 from ..ir.module import Instance, Layers, Module, Path
+from .new_parameters import described
 
 
 @dataclass
@@ -26,25 +27,10 @@ def drop_parameters(module: Module) -> Module:
     """The module whose instance tree holds only what the functions read and run on."""
     touched = _Touched()
     for use in uses(module).found:
-        here = touched.at(_described(module, use.path))
+        here = touched.at(described(module, use.path))
         nodes = module.functions[use.function].graph.nodes()
         here.parameters |= {n["name"] for n in nodes if n.op == "param"}
     return replace(module, root=_reduced(module.root, touched))
-
-
-def _described(module: Module, path: Path) -> Path:
-    """A path whose layer numbers are replaced by the numbers of their descriptions."""
-    here: Instance | Layers = module.root
-    parts: list[str | int] = []
-    for part in path:
-        if isinstance(here, Layers):
-            number = here.schedule[int(part)]
-            parts.append(number)
-            here = here.bodies[number]
-        else:
-            parts.append(part)
-            here = here.child(str(part))
-    return tuple(parts)
 
 
 def _reduced(instance: Instance, touched: _Touched) -> Instance:

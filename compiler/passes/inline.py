@@ -85,7 +85,7 @@ class Inline:
                 raise WeftError(errors.not_inlinable(name, "the module has no such function", tuple(module.functions)))
             if name in private:
                 raise WeftError(errors.not_inlinable(name, "its states or dropout belong to the place of the call"))
-        return _inlined(module, frozenset(self.functions))
+        return inlined(module, frozenset(self.functions))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Unwrap:
     name: str = "unwrap"
 
     def run(self, module: Module) -> Module:
-        return _inlined(module, frozenset(thin_methods(module)))
+        return inlined(module, frozenset(thin_methods(module)))
 
 
 def thin_methods(module: Module) -> tuple[str, ...]:
@@ -110,7 +110,8 @@ def thin_methods(module: Module) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _inlined(module: Module, chosen: frozenset[str]) -> Module:
+def inlined(module: Module, chosen: frozenset[str]) -> Module:
+    """The module with every call of some functions replaced by their bodies; those that nothing calls any more go."""
     functions = dict(module.functions)
     for name in callees_first(module):
         function = functions[name]

@@ -23,9 +23,9 @@ def specialise(
 ) -> str:
     """Add the template for the given operands to `functions` and return its name there.
 
-    A number in `types` makes that input a static argument. Axes keep the template's names; those of a `..` keep the
-    names they have in `types`. Functions that the template calls are found in `templates` and added too. Raises
-    AxisError when the types do not fit.
+    A number in `types` makes that input a static argument; for a tensor it stands for all entries. Axes keep the
+    template's names; those of a `..` keep the names they have in `types`. Functions that the template calls are found
+    in `templates` and added too. Raises AxisError when the types do not fit.
     """
     binding = Binding()
     for (name, wanted), type in zip(template.inputs, types, strict=True):
@@ -63,7 +63,7 @@ def specialising_calls(
         values: list[Value] = []
         for (_, wanted), operand in zip(template.inputs, operands, strict=True):
             source = graph[operand]
-            if not wanted.axes and source.op == "const" and not source.types[0].axes:
+            if source.op == "const" and not source.types[0].axes and not any(is_rest(a.name) for a in wanted.axes):
                 given.append(source["value"])
             else:
                 given.append(graph.type(operand))

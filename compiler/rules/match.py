@@ -213,7 +213,7 @@ class Matcher:
             return
         if isinstance(wanted, Value) and isinstance(given, bool | int | float):
             pattern = self.pattern[wanted]
-            if pattern.op == "input" and not pattern.types[0].axes:
+            if pattern.op == "input":  # a number in the place of a tensor stands for all its entries
                 yield from self._number(pattern["name"], pattern.types[0].dtype, given, node.id, binding)
                 return
         if _static(self.pattern, wanted) == _static(self.graph, given):
@@ -228,10 +228,15 @@ class Matcher:
     # ------------------------------------------------------------------ the match as a whole
 
     def _checked(self, binding: Binding, node: Node) -> bool:
-        problem = self._escapes(binding) or self._circle(binding) or self._condition(binding)
+        problem = self._open(binding) or self._escapes(binding) or self._circle(binding) or self._condition(binding)
         if problem:
             self._miss(binding, node.id, problem, 1)
         return not problem
+
+    def _open(self, binding: Binding) -> str:
+        """An axis that only a number's place has stands for nothing."""
+        missing = [n for n in self.template if n not in binding.axes and n not in binding.rests]
+        return f"nothing says what the axis `{missing[0]}` of the rule is" if missing else ""
 
     def _escapes(self, binding: Binding) -> str:
         """A value inside of the match that someone outside reads keeps its operation alive: nothing is gained."""

@@ -7,39 +7,30 @@ wrong guess costs an export, never a wrong file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...compiler.lower import numbers
-from ...compiler.lower.scope import Lazy
-from ...compiler.lower.values import Component, FnValue, Placed, PlacedLayers
+from ...compiler.lower.values import Component, FnValue
 from ...lang import errors, tree
-from ...lang.config_map import FUNCTIONS, ConfigPlan, is_static
+from ...lang.config_values import is_static
 from ...lang.diagnostics import WeftError
 from ...lang.program import Unit
+from .known import Facts, Known, Place, is_number, plain, same
 
 LEFT_OUT = object()
 """What `none` stands for: nothing is said, and the default counts."""
 
-Known = Mapping[tuple[str, ...], Any]
-"""Keys of config.json with their values; None for keys that must not be there."""
-
 
 @dataclass(frozen=True)
-class Solver:
-    """`root` is the placed model, `stored` the names of the tensors that will be written."""
-
-    plan: ConfigPlan
-    root: Placed
-    stored: Collection[str]
+class Solver(Facts):
+    """The lines of a map as equations for the keys, given a model."""
 
     def config(self) -> dict[str, Any]:
         """The keys that say what this model is. Raises WeftError at the first line that cannot be turned around."""
         known: Known = {}
         later = []  # conditions on keys that the other lines find
         for unit, line in self.plan.requirements():
-            found = Place(self, unit, {}).holds(line.condition, True, known)
+            found = Equation(self, unit, {}).holds(line.condition, True, known)
             if found is None:
                 later.append((unit, line))
             else:
@@ -48,14 +39,14 @@ class Solver:
             there, value = self.value(entry.path)
             if not there:
                 continue
-            found = Place(self, unit, {}).solve(entry.value, value, known)
+            found = Equation(self, unit, {}).solve(entry.value, value, known)
             if found is None:
                 shown = ".".join(entry.path)
                 reason = f"`{entry.value.span.text}` is not {_shown(value)} for any keys"
                 raise WeftError(errors.unwritable_config(shown, reason, entry.span))
             known = found
         for unit, line in later:
-            found = Place(self, unit, {}).holds(line.condition, True, known)
+            found = Equation(self, unit, {}).holds(line.condition, True, known)
             if found is None:
                 reason = f"`{line.condition.span.text}` cannot be made to hold"
                 raise WeftError(errors.unwritable_config("the model", reason, line.span))
@@ -70,31 +61,6 @@ class Solver:
             inner[path[-1]] = value
         return config
 
-    def value(self, path: tuple[str, ...]) -> tuple[bool, Any]:
-        """Whether the model has a path, and what is there."""
-        here: Any = self.root
-        for name in path:
-            if isinstance(here, PlacedLayers):
-                here = here.bodies[0]
-            if not isinstance(here, Placed):
-                return False, None
-            entry = here.scope.entries.get(name)
-            if entry is None:
-                return False, None
-            here = entry.force(here.component.declaration.span) if isinstance(entry, Lazy) else entry
-        return True, plain(here)
-
-
-def plain(value: Any) -> Any:
-    """Sizes and axes as numbers, lists as lists; everything else as it is."""
-    number = numbers.number(value)
-    if number is not None:
-        return number
-    if isinstance(value, Placed):
-        return value.component
-    return [plain(v) for v in value] if isinstance(value, tuple) else value
-
-
 def _shown(value: Any) -> str:
     if isinstance(value, Component | FnValue):
         return f"`{value.declaration.name}(..)`"
@@ -102,12 +68,8 @@ def _shown(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an expression stands: its file, and what the parameters of an inlined fn are (expressions elsewhere)."""
-
-    solver: Solver
-    unit: Unit
-    names: Mapping[str, tuple[Place, tree.Expression]]
+class Equation(Place):
+    """An expression that has to be a value: the keys for which it is."""
 
     def solve(self, e: tree.Expression, want: Any, known: Known) -> Known | None:
         """`known` with the keys under which `e` is `want`; None when there are none."""
@@ -137,9 +99,9 @@ class Place:
                 return self.choose(e, want, known)
             case tree.Call():
                 return self.call(e, want, known)
-            case tree.Unary(op="-") if _is_number(want):
+            case tree.Unary(op="-") if is_number(want):
                 return self.solve(e.operand, -want, known)
-            case tree.Binary(op="+" | "-" | "*" | "/") if _is_number(want):
+            case tree.Binary(op="+" | "-" | "*" | "/") if is_number(want):
                 return self.arithmetic(e, want, known)
             case tree.Binary() | tree.Unary() if isinstance(want, bool):
                 return self.holds(e, want, known)
@@ -161,39 +123,6 @@ class Place:
                     return self.first_of(e, LEFT_OUT, known)
         return None
 
-    # ------------------------------------------------------------ keys
-
-    def path(self, e: tree.Expression) -> tuple[str, ...] | None:
-        """The key that an expression is, if it is one."""
-        if isinstance(e, tree.Attribute):
-            if isinstance(e.value, tree.Name) and e.value.id == "config":
-                return (e.name,)
-            place, inner = self, e.value
-            while isinstance(inner, tree.Name) and place.meaning(inner)[1] is not None:
-                place, found = place.meaning(inner)
-                assert found is not None
-                inner = found
-            if isinstance(inner, tree.Call):  # `default(rope_parameters, rope_scaling)`: the first form is written
-                first = inner.arguments[0].value if inner.arguments else inner
-                inner = first
-            above = place.path(inner)
-            return None if above is None else (*above, e.name)
-        if isinstance(e, tree.Name) and self.meaning(e)[1] is None:
-            plan = self.solver.plan
-            if e.id != "none" and e.id not in plan.parameters and self.unit.find(e.id) is None:
-                return (e.id,)
-        return None
-
-    def meaning(self, e: tree.Name) -> tuple[Place, tree.Expression | None]:
-        """What a parameter of an inlined fn, or a `let`, stands for, and where that is said."""
-        if e.id in self.names:
-            return self.names[e.id]
-        lets = self.solver.plan.lets()
-        if e.id in lets:
-            unit, expression = lets[e.id]
-            return Place(self.solver, unit, {}), expression
-        return self, None
-
     def assign(self, path: tuple[str, ...], value: Any, known: Known) -> Known | None:
         if path in known:
             return known if same(known[path], value) else None
@@ -201,63 +130,18 @@ class Place:
             return None
         return {**known, path: value}
 
-    # ------------------------------------------------------------ values
-
-    def evaluate(self, e: tree.Expression, known: Known) -> tuple[bool, Any]:
-        """The value of an expression when everything in it is known."""
-        path = self.path(e)
-        if path is not None:
-            return path in known and known[path] is not None, known.get(path)
-        match e:
-            case tree.Number() | tree.String() | tree.Boolean():
-                return True, e.value
-            case tree.Name():
-                place, inner = self.meaning(e)
-                if inner is not None:
-                    return place.evaluate(inner, known)
-                if e.id in self.solver.plan.parameters:
-                    return self.solver.value((e.id,))
-            case tree.Unary(op="-"):
-                ready, value = self.evaluate(e.operand, known)
-                return ready and _is_number(value), -value if ready and _is_number(value) else None
-            case tree.Call() if self.called(e) in FUNCTIONS:
-                each = [self.evaluate(a.value, known) for a in e.arguments]
-                of_lists = self.called(e) in ("text", "replaced", "place")
-                if all(ready and (of_lists or _is_number(value)) for ready, value in each):
-                    return True, FUNCTIONS[self.called(e)](*(value for _, value in each))
-            case tree.Call() if self.called(e) == "default":
-                for argument in e.arguments:
-                    absent = self.path(argument.value)
-                    if absent is None or known.get(absent, absent) is not None:
-                        return self.evaluate(argument.value, known)
-            case tree.Call() if self.called(e) == "length":
-                ready, value = self.evaluate(e.arguments[0].value, known)
-                return (True, len(value)) if ready and isinstance(value, list | str) else (False, None)
-            case tree.Call() if self.called(e) == "stored":
-                ready, name = self.evaluate(e.arguments[0].value, known)
-                return ready, name in self.solver.stored
-            case tree.Binary(op="+" | "-" | "*" | "/" | "^"):
-                left, a = self.evaluate(e.left, known)
-                right, b = self.evaluate(e.right, known)
-                if left and right and _is_number(a) and _is_number(b) and not (e.op == "/" and b == 0):
-                    return True, {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0, "^": a**b}[e.op]
-        return False, None
-
     def arithmetic(self, e: tree.Binary, want: Any, known: Known) -> Known | None:
         ready, a = self.evaluate(e.left, known)
-        if ready and _is_number(a):
+        if ready and is_number(a):
             rest = {"+": want - a, "-": a - want, "*": want / a if a else None, "/": a / want if want else None}[e.op]
             return None if rest is None else self.solve(e.right, _whole(rest), known)
         ready, b = self.evaluate(e.right, known)
-        if ready and _is_number(b):
+        if ready and is_number(b):
             rest = {"+": want - b, "-": want + b, "*": want / b if b else None, "/": want * b}[e.op]
             return None if rest is None else self.solve(e.left, _whole(rest), known)
         return None
 
     # ------------------------------------------------------------ calls and choices
-
-    def called(self, e: tree.Call) -> str:
-        return e.function.id if isinstance(e.function, tree.Name) else ""
 
     def call(self, e: tree.Call, want: Any, known: Known) -> Known | None:
         name = self.called(e)
@@ -271,7 +155,7 @@ class Place:
             (_, old), (_, new) = (self.evaluate(a.value, known) for a in e.arguments[1:])
             before = [old if v == new else v for v in want]
             return None if old in want else self.solve(e.arguments[0].value, before, known)
-        if name in ("int", "real") and _is_number(want):
+        if name in ("int", "real") and is_number(want):
             return self.solve(e.arguments[0].value, want, known)
         item = self.unit.find(name)
         if item is None:
@@ -289,7 +173,7 @@ class Place:
         """
         for at, argument in enumerate(e.arguments):
             path = self.path(argument.value)
-            if path is not None and len(path) > 1 and path not in known and _is_number(want):
+            if path is not None and len(path) > 1 and path not in known and is_number(want):
                 for later in e.arguments[at + 1 :]:
                     without = self.solve(later.value, want, {**known, path: None})
                     if without is not None:
@@ -303,11 +187,11 @@ class Place:
         return None
 
     def inline(self, unit: Unit, fn: tree.Fn, e: tree.Call, want: Any, known: Known) -> Known | None:
-        names: dict[str, tuple[Place, tree.Expression]] = {}
+        names: dict[str, tuple[Equation, tree.Expression]] = {}
         parameters = [p.name for p in fn.signature.parameters]
         for at, argument in enumerate(e.arguments):
             names[argument.name or parameters[at]] = (self, argument.value)
-        inside = Place(self.solver, unit, names)
+        inside = Equation(self.facts, unit, names)
         for parameter in fn.signature.parameters:
             if parameter.name not in names and parameter.default is not None:
                 names[parameter.name] = (inside, parameter.default)
@@ -352,13 +236,6 @@ class Place:
             known = found
         return known
 
-    def is_item(self, name: str, want: Any) -> bool:
-        found = self.unit.find(name)
-        return (
-            found is not None and isinstance(want, Component | FnValue) and want.declaration is found[1]
-            and not (want.bound if isinstance(want, FnValue) else want.arguments)
-        )
-
     # ------------------------------------------------------------ conditions
 
     def holds(self, e: tree.Expression, truth: bool, known: Known) -> Known | None:
@@ -392,7 +269,7 @@ class Place:
         """`a < b`: a condition, not a value; what is not known is left to other lines and the reading at the end."""
         left, a = self.evaluate(e.left, known)
         right, b = self.evaluate(e.right, known)
-        if not (left and right and _is_number(a) and _is_number(b)):
+        if not (left and right and is_number(a) and is_number(b)):
             return known
         return known if {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}.get(e.op) == truth else None
 
@@ -422,18 +299,8 @@ class Place:
         return self.solve(e.right, a, known) if left else None
 
 
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, bool) != isinstance(b, bool):
-        return False
-    return bool(a == b)
-
-
 def _is_none(body: tree.Body) -> bool:
     return isinstance(body.result, tree.Name) and body.result.id == "none"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _whole(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...lang import tree
-from ...lang.config_map import names_used
+from ...lang.config_values import names_used
 from ...lang.expression_text import expression_text
 from ...lang.format import format_source
 from ...lang.program import NamedItem, Unit

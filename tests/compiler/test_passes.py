@@ -27,9 +27,12 @@ from weft.compiler.passes.contract import Pass, apply, size, traced
 from weft.compiler.passes.cse import Merge
 from weft.compiler.passes.dce import Eliminate
 from weft.compiler.passes.editing import holding
+from weft.compiler.passes.flatten import Flatten
 from weft.compiler.passes.fold import Fold
 from weft.compiler.passes.inference import drop_penalties
 from weft.compiler.passes.inline import Inline, Unwrap
+from weft.compiler.passes.join import Join
+from weft.compiler.passes.keep_last import KeepLast
 from weft.compiler.passes.pipeline import LEVELS, passes
 from weft.compiler.shrink import shrink
 from weft.compiler.stream import step
@@ -38,7 +41,10 @@ from weft.lang.diagnostics import WeftError
 from weft.lang.program import STDLIB, load_source
 from weft.lang.source import Source
 
-EXAMPLES = {"fold": Fold(), "cse": Merge(), "dce": Eliminate(), "inline": Inline(("Scale.forward",))}
+EXAMPLES = {
+    "fold": Fold(), "cse": Merge(), "dce": Eliminate(), "inline": Inline(("Scale.forward",)), "flatten": Flatten(),
+    "join": Join(), "keep_last": KeepLast(),
+}
 
 
 @dataclass(frozen=True)

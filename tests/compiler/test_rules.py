@@ -18,38 +18,34 @@ from weft.compiler.ir.graph import Graph, Origin
 from weft.compiler.ir.module import Function, Init, Instance, Module, Parameter
 from weft.compiler.ir.text import print_function
 from weft.compiler.ir.verify import verify
-from weft.compiler.lower.templates import lower_rule
 from weft.compiler.passes.contract import apply as run_passes
-from weft.compiler.passes.editing import opened
-from weft.compiler.passes.inline import Unwrap
+from weft.compiler.passes.editing import is_composite, opened
+from weft.compiler.passes.fold import Fold
+from weft.compiler.passes.inline import Inline, Unwrap
 from weft.compiler.rules.binding import Binding
 from weft.compiler.rules.explain import fused, require_fused, why_not
+from weft.compiler.rules.library import library_rules, program_rules
 from weft.compiler.rules.match import Matcher
 from weft.compiler.rules.property import check_rule
 from weft.compiler.rules.rewrite import Rewrite, rewrite
 from weft.compiler.rules.rule import Rule
 from weft.compiler.rules.trace import Callee, apply, rule, template_type
-from weft.lang import tree
 from weft.lang.diagnostics import WeftError
-from weft.lang.program import STDLIB, Program, load, load_source
+from weft.lang.program import STDLIB, Program, load_source
 from weft.lang.source import Source
 
 D, B, T = axis("D", 4), axis("B", 3), axis("T", 5)
 
 
-def stdlib_rules() -> tuple[Rule, ...]:
-    program = load(STDLIB / "rules.llm")
-    return tuple(lower_rule(program.main, i) for i in program.main.items.values() if isinstance(i, tree.Rule))
-
-
-ADD_NORM, GATE = stdlib_rules()
+LIBRARY = {one.name: one for one in library_rules()}
+ADD_NORM, GATE = LIBRARY["add_norm"], LIBRARY["gate"]
 
 
 def written(text: str) -> Rule:
     """The first rule of a `.llm` text."""
     program: Program = load_source(Source("rules.llm", text))
     assert not program.diagnostics
-    return next(lower_rule(program.main, i) for i in program.main.items.values() if isinstance(i, tree.Rule))
+    return program_rules(program)[0]
 
 
 @rule(x="[.., D]", y="[.., D]")
@@ -206,10 +202,63 @@ def test_nothing_the_rule_reads_may_depend_on_what_it_replaces() -> None:
 # ------------------------------------------------------------------ composites
 
 
-def test_the_rules_of_the_standard_library_hold() -> None:
-    for one in (ADD_NORM, GATE):
-        assert check_rule(one, seed=1).passed
-        assert one.source is not None and " = " in one.equation
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_rule_of_the_standard_library_holds(name: str) -> None:
+    report = check_rule(LIBRARY[name], seed=1)
+    assert report.passed, report.failure
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_rule_of_the_standard_library_says_what_it_does(name: str) -> None:
+    one = LIBRARY[name]
+    assert one.source is not None and one.source.source.path.endswith("rules.llm")
+    assert " = " in one.equation
+
+
+OWN = """
+use nn: Embedding, Linear
+block OwnNorm(D: dim) {
+  param weight: [D] = ones
+  forward(x: [.., D]) -> [.., D] { NORM }
+}
+block OwnMLP(D: dim, F: dim) {
+  up = Linear(D, F, bias = true)
+  out = Linear(F, D, bias = true)
+  forward(x: [.., D]) -> [.., D] { x |> up |> own |> out }
+}
+fn own(x: [..]) -> [..] { ACT }
+model Own(V: dim = 11, D: dim = 4, F: dim = 6) {
+  embed = Embedding(V, D)
+  norm = OwnNorm(D)
+  mlp = OwnMLP(D, F)
+  forward(tokens: int[B, T]) -> [B, T, V] {
+    x = embed(tokens)
+    h = x + mlp(x)
+    embed.logits(h + norm(h))
+  }
+}
+"""
+RMS = "x / sqrt(mean(x * x, D) + 1e-5) * weight"
+CENTRED = "weight * ((x - mean(x, D)) * rsqrt(mean((x - mean(x, D)) ^ 2, D) + 1e-5))"
+
+
+@pytest.mark.parametrize(("norm", "activation", "wanted"), [
+    (RMS, "x * sigmoid(x)", {"plain_rms_both", "scaled_rms_norm", "add_bias_norm", "plain_silu"}),
+    (RMS, "x * sigmoid(1.7 * x)", {"plain_rms_both", "scaled_rms_norm", "add_bias_norm", "steep"}),
+    (CENTRED, "0.5 * x * (1 + erf(x / sqrt(2)))",
+     {"plain_rms", "plain_layer_norm", "scaled_layer_norm", "add_bias_centred_norm", "plain_gelu", "gelu_of_bias"}),
+    ("x * rsqrt(mean(x ^ 2, D) + 1e-5)", "0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ^ 3)))",
+     {"plain_rms", "add_bias_norm", "plain_gelu_tanh", "gelu_tanh_of_bias"}),
+])  # fmt: skip
+def test_what_a_user_writes_out_is_recognised_and_joined(norm: str, activation: str, wanted: set[str]) -> None:
+    text = OWN.replace("NORM", norm).replace("ACT", activation)
+    module = weft.compile(load_source(Source("own.llm", text)), "Own")
+    inner = tuple(n for n, f in module.functions.items() if n != module.entry and not is_composite(f))
+    flat = run_passes(module, (Inline(inner), Fold()))
+    changed, report = rewrite(flat, library_rules())
+    verify(changed)
+    assert {f.rule for f in report.firings} == wanted
+    support.assert_same_meaning(module, changed)
 
 
 def test_a_gate_is_fused_wherever_a_model_has_one() -> None:

@@ -23,7 +23,7 @@ from weft.lang.render import render
 from weft.lang.source import Source
 
 GOLDEN = Path(__file__).parent / "golden"
-PAGES = Path(inspect.getfile(errors)).parent / "pages"
+PAGES = Path(inspect.getfile(explain)).parent / "pages"
 
 
 def diagnose(path: Path) -> list[Diagnostic]:

@@ -16,6 +16,7 @@ from weft.compiler.stream import step
 from weft.lang.diagnostics import WeftError
 from weft.lang.program import load_source
 from weft.lang.source import Source
+from weft.runtime.decoding.texts import Apart, Texts
 from weft.runtime.engines import Engine, OnnxCached, TorchCached, TorchFull
 from weft.runtime.generate import generate, generate_text
 from weft.runtime.model import build, load_weights, save_weights
@@ -98,18 +99,18 @@ def test_text_comes_in_pieces_and_is_the_same_at_once(engines: dict[str, Engine]
 
 
 class Counting:
-    """Always likes the next number best; 7 ends."""
+    """Always likes the next number best."""
 
-    reads_source = False
+    reads_source, vocabulary = False, 10
 
     def __init__(self, context: int | None = None) -> None:
         self.context = context
 
-    def start(self, tokens: Sequence[int], source: Sequence[int] = ()) -> Any:
-        return np.eye(10)[(tokens[-1] + 1) % 10]
+    def open(self, count: int, sources: Sequence[Sequence[int]] = ()) -> Texts:
+        def read(before: None, tokens: Sequence[int], scores: int) -> tuple[Any, None]:
+            return np.eye(10)[[(token + 1) % 10 for token in tokens]][-scores:], None
 
-    def step(self, token: int) -> Any:
-        return self.start([token])
+        return Apart(read, [None] * count)
 
 
 def test_the_end_token_ends_and_is_not_given_out() -> None:

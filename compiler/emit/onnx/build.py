@@ -6,20 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+import numpy as np
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ...ir.module import Module, Path, join
 from ...ir.sources import one_per_row
 from ...passes.inference import drop_penalties
 from ...stream.constants import encoding
 from .activation import Place
-from .composites import PORTABLE
-from .interface import Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, state_ports
+from .interface import (
+    LOGITS_TO_KEEP, Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, shares_caches, state_ports,
+)
 from .joined import whole
+from .kernels.kernel import Decision
 from .layout import ONNX_TYPE, Tensor, Writer, own
+from .packed_states import Packed, pack, packed, unpack
 from .plan import Plan, StoredParameter, StoredState, plan
 from .scope import MainScope, Wire, reads, sweep
 from .sizes import Sizes
+from .targets import TARGETS, Target
 from .templates import opset_imports
 from .translate import Translator
 
@@ -30,7 +35,7 @@ PAGE, LINE = 4096, 64
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a parameter's float32 values lie in the data file, and the dimensions they are stored with."""
+    """Where a parameter's values lie in the data file, and the dimensions they are stored with."""
 
     path: str
     stored: StoredParameter
@@ -39,11 +44,11 @@ class Slot:
     @property
     def shape(self) -> tuple[int, ...]:
         sizes = self.stored.parameter.shape
-        return tuple(prod(sizes[i] for i in group) for group in self.stored.dimensions)
+        return self.stored.format.shape(tuple(prod(sizes[i] for i in group) for group in self.stored.dimensions))
 
     @property
     def length(self) -> int:
-        return 4 * prod(self.shape)
+        return self.stored.format.width * prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Encoder:
 class Built:
     """The model, the slots of its data file in order, and its interface; `encoder` reads the same data file.
 
-    For every state there is the port it comes in by, and the one it leaves by: a constant does not leave.
+    For every state there is the port it comes in by, and the one it leaves by: a constant does not leave. Those that
+    are `packed` have none of their own.
     """
 
     module: Module
@@ -69,19 +75,27 @@ class Built:
     outputs: tuple[Port, ...]
     states: Mapping[Path, tuple[StoredState, Port, Port | None]]
     encoder: Encoder | None = None
+    packed: tuple[Packed, ...] = ()
+    target: Target = TARGETS["portable"]
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def cache(self) -> str:
+        """How caches are passed: `shared` buffers with compact rows, or values that are `appended` to."""
+        return "shared" if shares_caches(self.module) else "appended"
 
 
-def build(module: Module) -> Built:
-    """The ONNX model of a module of any form, with standard operators only (opset 23).
+def build(module: Module, target: Target = TARGETS["portable"]) -> Built:
+    """The ONNX model of a module of any form, with the operators of a target.
 
     A module with an encoder becomes two models. Raises WeftError (E0930) for what has no ONNX form.
     """
     module = drop_penalties(module)
     stored = plan(module)
-    parts = [_written(module, stored)]
+    parts = [_written(module, stored, target)]
     alone = encoding(module)
     if alone is not None:
-        parts.append(_written(alone, stored))
+        parts.append(_written(alone, stored, target))
     used = {path: wire for part in parts for path, wire in part.weights.items()}
     slots = tuple(_slots(stored, used))
     first, *others = parts
@@ -89,7 +103,9 @@ def build(module: Module) -> Built:
     encoder = None
     if others:
         encoder = Encoder(others[0].model(slots), tuple(others[0].inputs), others[0].written)
-    return Built(module, first.model(slots), slots, tuple(first.inputs), tuple(first.outputs), kept, encoder)
+    inputs, outputs = tuple(first.inputs), tuple(first.outputs)
+    decisions = tuple(d for part in parts for d in part.decisions)
+    return Built(module, first.model(slots), slots, inputs, outputs, kept, encoder, first.packed, target, decisions)
 
 
 @dataclass(frozen=True)
@@ -104,31 +120,39 @@ class _Part:
     outputs: Sequence[Port]
     read: Mapping[Path, Port]
     written: Mapping[Path, Port]
+    packed: tuple[Packed, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     def model(self, slots: Sequence[Slot]) -> ModelProto:
         mine = {join(path) for path in self.weights}
         self.graph.initializer.extend(_initializer(slot) for slot in slots if slot.path in mine)
-        model = helper.make_model(self.graph, opset_imports=opset_imports(), functions=list(self.functions))
+        domains = opset_imports([*self.graph.node, *(n for f in self.functions for n in f.node)])
+        model = helper.make_model(self.graph, opset_imports=domains, functions=list(self.functions))
         model.ir_version, model.producer_name = IR_VERSION, "weft"
         return model
 
 
-def _written(module: Module, stored: Plan) -> _Part:
+def _written(module: Module, stored: Plan, target: Target) -> _Part:
     """The graph of a module's entry."""
     main = MainScope()
     entry, ambient, states = entry_ports(module), ambient_ports(module), state_ports(module, stored)
     constant = {path for path in states if stored.states[path].state.kind == "constant"}
     is_step = "step" in module.form
-    read = {path: port for path, (port, _) in states.items() if is_step}
-    written = {path: port for path, (_, port) in states.items() if (path in constant) != is_step}
+    packs = packed(stored.states, states) if is_step and not module.encoder else ()
+    inside = {part.path for state in packs for part in state.parts}
+    read = {path: port for path, (port, _) in states.items() if is_step and path not in inside}
+    written = {p: port for p, (_, port) in states.items() if (p in constant) != is_step and p not in inside}
     tokens = [main.input(p.name) for p in entry]
     extra = {p.name: main.input(p.name) for p in ambient}
     main.states = {path: main.input(port.name) for path, port in read.items()}
+    given = [main.input(state.read.name) for state in packs]
     sizes = Sizes(main)
     bind_sizes(module, sizes, tokens, extra, stored, main)
     ambients = Ambients(module, sizes, extra)
-    translator = Translator(module, stored, main, sizes, ambients, PORTABLE)
+    translator = Translator(module, stored, main, sizes, ambients, target.kernels)
     writer = Writer(main, sizes)
+    for state, wire in zip(packs, given, strict=True):
+        main.states |= unpack(writer, state, wire)
     arguments = [
         Tensor(type, tuple((n,) for n in type.names), wire)
         for (_, type), wire in zip(module.main.inputs, tokens, strict=True)
@@ -140,16 +164,27 @@ def _written(module: Module, stored: Plan) -> _Part:
     wires = {p.name: own(writer, t) for p, t in zip(outputs, values, strict=True)}
     for path, port in written.items():
         wires[port.name] = main.updates[path]
+    for state, wire in zip(packs, given, strict=True):
+        wires[state.written.name] = pack(writer, state, wire, main.updates)
     nodes = _finished(main, wires)
-    outputs += written.values()
-    inputs = [*entry, *ambient, *read.values()]
+    outputs += [*written.values(), *(state.written for state in packs)]
+    inputs = [*entry, *ambient, *read.values(), *(state.read for state in packs)]
     used = {name for node in nodes for name in reads(node)}
     graph = helper.make_graph(
         nodes, module.name, [p.proto() for p in inputs], [p.proto() for p in outputs],
         value_info=_values(main, nodes, outputs),
+        initializer=[_default(port) for port in inputs if port.name == LOGITS_TO_KEEP],
     )
     weights = {path: wire for path, wire in main.parameters.items() if wire.name in used}
-    return _Part(module.name, graph, translator.functions, weights, inputs, outputs, read, written)
+    return _Part(
+        module.name, graph, translator.functions, weights, inputs, outputs, read, written, packs,
+        tuple(translator.decisions),
+    )
+
+
+def _default(port: Port) -> TensorProto:
+    """What stands in for an input that runtimes need not know of."""
+    return numpy_helper.from_array(np.array(port.default, np.int64), port.name)
 
 
 def _value_ports(module: Module, values: Sequence[Tensor]) -> list[Port]:
@@ -208,7 +243,7 @@ def _slots(stored: Plan, wires: Mapping[Path, Wire]) -> Iterator[Slot]:
 
 
 def _initializer(slot: Slot) -> TensorProto:
-    tensor = TensorProto(name=slot.path, data_type=TensorProto.FLOAT, dims=slot.shape)
+    tensor = TensorProto(name=slot.path, data_type=slot.stored.format.onnx, dims=slot.shape)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", DATA_FILE), ("offset", slot.offset), ("length", slot.length)):
         tensor.external_data.add(key=key, value=str(value))

@@ -17,9 +17,14 @@ from numpy.typing import NDArray
 from ....lang import errors
 from ....lang.diagnostics import WeftError
 from ...ir.module import Module
+from ...weights import Derived
 from ..reference import initial_states
+from . import genai
 from .build import DATA_FILE, Built, Slot, build
+from .formats import packed
 from .manifest import ENCODER_FILE, MANIFEST, STATES_FILE, TOKENIZER_FILE, manifest, model_file
+from .special_tokens import SETTINGS, settings
+from .targets import find_target
 
 Array = NDArray[Any]
 # Parameter path -> an array, or what reads one when it is needed; or a safetensors file.
@@ -34,14 +39,15 @@ def to_onnx(
     tokenizer: str | os.PathLike[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a module as an ONNX model with standard operators only; returns the folder.
+    """Write a module as an ONNX model with the operators of its target (standard ones only when it has none).
 
     `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). An encoder with a decoder
     becomes two models that share their weights: `encoder_model.onnx` gives the keys and values of the source for every
     layer, `decoder_model.onnx` reads them in every step. `weights` maps parameter
     paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The
     folder appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest
-    (`context` is the number of tokens that the model was made for). The same module and weights give the same bytes.
+    (`context` is the number of tokens that the model was made for, `text` how it wants its texts). What ONNX Runtime's
+    generation library can run gets a `genai_config.json`. The same module and weights give the same bytes.
 
     Raises WeftError: E0930 for what has no ONNX form, E0931 for weights that do not fit, E0932 for a folder that holds
     something else.
@@ -49,8 +55,8 @@ def to_onnx(
     target = Path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
         raise WeftError(errors.folder_in_use(str(target)))
-    built = build(module)
-    read = _reader(weights)
+    built = build(module, find_target(module.target or "portable"))
+    read = Derived(module, _reader(weights)).__getitem__
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -63,16 +69,28 @@ def to_onnx(
             from safetensors.numpy import save
 
             files[STATES_FILE] = _write(made / STATES_FILE, save(starts))
+        known = metadata or {}
         if tokenizer is not None:
             files[TOKENIZER_FILE] = _write(made / TOKENIZER_FILE, Path(tokenizer).read_bytes())
-        text = json.dumps(manifest(built, files, metadata or {}), indent=2, ensure_ascii=False, sort_keys=False)
-        _write(made / MANIFEST, (text + "\n").encode())
+            files[SETTINGS] = _write(made / SETTINGS, _text(settings(known)))
+        misfit = genai.misfit(built)
+        if misfit is None:
+            own = None if tokenizer is None else Path(tokenizer).read_text("utf-8")
+            files[genai.CONFIG] = _write(made / genai.CONFIG, _text(genai.config(built, known, own)))
+            if (last := genai.last_logits(built)) is not None:
+                content = last.SerializeToString(deterministic=True)
+                files[genai.LAST_FILE] = _write(made / genai.LAST_FILE, content)
+        _write(made / MANIFEST, _text(manifest(built, files, known, misfit)))
         made.chmod(0o755)
         _put(made, target)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
     return target
+
+
+def _text(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _put(made: Path, target: Path) -> None:
@@ -114,7 +132,10 @@ def _stored(slot: Slot, array: Array) -> Array:
         wanted = slot.stored.parameter.shape
         raise WeftError(errors.weight_does_not_fit(slot.path, f"its shape is {tuple(array.shape)}, not {wanted}"))
     order = [i for group in slot.stored.dimensions for i in group]
-    stored = np.ascontiguousarray(np.transpose(array, order), dtype="<f4")
+    stored = np.transpose(array, order)
+    if slot.stored.format.bits:
+        return packed(stored, slot.stored.format.bits).reshape(-1).view(np.uint8)
+    stored = np.ascontiguousarray(stored, dtype="<f4")
     if not np.all(np.isfinite(stored)):
         raise WeftError(errors.weight_does_not_fit(slot.path, "it holds values that are not finite in float32"))
     return stored.reshape(-1).view(np.uint8)

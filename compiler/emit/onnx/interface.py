@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ValueInfoProto, helper
+from onnx import TensorProto, ValueInfoProto, helper
 
-from ....lang.axes import TensorType
+from ....lang.axes import Axis, TensorType
 from ....lang.sizes import Size
+from ...ir.kept import KEPT, KEPT_SIZE
 from ...ir.module import Module, Path, join
 from ...ir.sources import sources
+from ...passes.cached_attention import DEFINITION as CACHED
 from .layout import ONNX_TYPE, Group, Groups, Tensor, Writer
 from .plan import Plan, StoredState, named
 from .scope import END, MainScope, Wire, ints
@@ -54,7 +56,7 @@ class Names:
         if module.stream:
             token, history = module.stream
             names |= {token: "sequence", history: "total" if "step" in module.form else "sequence"}
-        names |= {module.batch: "batch", module.sequence: "sequence"}
+        names |= {module.batch: "batch", module.sequence: "sequence", KEPT_SIZE: LOGITS_TO_KEEP}
         for i, (symbol, name) in enumerate(sources(module).items()):
             names[symbol] = f"{name}_sequence" if i else "encoder_sequence"
         return {old: new for old, new in names.items() if old}
@@ -70,6 +72,20 @@ def described(tensor: Tensor) -> ValueInfoProto:
     shape = [s.value if s.is_constant else None for s in sizes]
     assert isinstance(tensor.wire, Wire)
     return helper.make_tensor_value_info(tensor.wire.name, ONNX_TYPE[tensor.type.dtype], shape)
+
+
+# How many of the last tokens of each row get logits: an input that may be left out.
+LOGITS_TO_KEEP = "logits_to_keep"
+
+
+def shares_caches(module: Module) -> bool:
+    """Whether caches are buffers that the model writes into, with compact rows, instead of values that grow."""
+    return any(f.definition == CACHED for f in module.functions.values())
+
+
+def keeps_last(module: Module) -> bool:
+    """Whether the model gives the logits of the last tokens only."""
+    return any(n.op == "ambient" and n["name"] == KEPT for n in module.main.graph.nodes())
 
 
 PUBLIC = {"types": "token_type_ids"}
@@ -95,7 +111,8 @@ def ambient_ports(module: Module) -> list[Port]:
     if "step" in module.form:
         mask = Port("attention_mask", "int", ("batch", "total"))
         rows = [Port("position_ids", "int", ("batch", "sequence"))] if "rows" in module.form else []
-        return [mask, *rows, *others]
+        keep = [Port(LOGITS_TO_KEEP, "int", (), 1)] if keeps_last(module) else []
+        return [mask, *rows, *others, *keep]
     own = [Port("attention_mask", "int", ("batch", "sequence"))] if "rows" in module.form and module.sequence else []
     return [*own, *others]
 
@@ -126,12 +143,14 @@ def state_names(stored: StoredState, path: Path) -> tuple[str, str]:
 
 def state_ports(module: Module, plan: Plan) -> dict[Path, tuple[Port, Port]]:
     """For every state, the port it comes in by and the one it leaves by."""
-    names = Names(module)
+    names, shared = Names(module), shares_caches(module)
     ports = {}
     for path, stored in plan.states.items():
         type = stored.state.type
         before = names.shape(type, named(stored.dimensions, type))
-        after = tuple(_after(d) if _grows(stored, i) else d for i, d in enumerate(before))
+        if shared:
+            before = tuple("capacity" if _grows(stored, i) else d for i, d in enumerate(before))
+        after = tuple(_after(d) if _grows(stored, i) and not shared else d for i, d in enumerate(before))
         read, written = state_names(stored, path)
         ports[path] = (Port(read, type.dtype, before), Port(written, type.dtype, after))
     return ports
@@ -163,6 +182,8 @@ def bind_sizes(
         token, history = module.stream
         sizes.measure(history, mask, 1)
         sizes.define("P", Size.symbol(history) - Size.symbol(token))
+    if LOGITS_TO_KEEP in extra:
+        sizes.count(KEPT_SIZE, extra[LOGITS_TO_KEEP])
     for port, symbol in source_masks(module).values():
         if port.name in extra:
             sizes.measure(symbol, extra[port.name], 1)
@@ -189,6 +210,7 @@ class Ambients:
     def __init__(self, module: Module, sizes: Sizes, extra: Mapping[str, Wire]) -> None:
         self.module, self.sizes = module, sizes
         self.mask, self.positions = extra.get("attention_mask"), extra.get("position_ids")
+        self.keep, self.shared = extra.get(LOGITS_TO_KEEP), shares_caches(module)
         masks = source_masks(module)
         self.sources = {name: extra[port.name] for name, (port, _) in masks.items() if port.name in extra}
 
@@ -197,11 +219,45 @@ class Ambients:
         if name == "past":
             return Tensor(type, (), self.sizes.scalar(Size.symbol("P")))
         groups: tuple[Group, ...] = tuple((n,) for n in type.names)
+        if name == KEPT:
+            return Tensor(type, groups, self._kept(w))
+        if self.shared and name != "positions":
+            return self._compact(w, name, type)
         source, _, what = name.rpartition("_")
         if source in self.sources:
             mask = self.sources[source]
             return Tensor(type, groups, mask if what == "segments" else _counted(w, mask))
         return Tensor(type, groups, self._newest(w, self._counted(w, name), type.axes[-1].size))
+
+    def lengths(self, w: Writer) -> tuple[Wire, Wire]:
+        """What attention with shared caches asks for: the tokens of each row less one [batch], and the most of them,
+        the new ones included."""
+        last = w.emit("Sub", w.emit("ReduceSum", self.mask, ints(1), keepdims=0), np.array(1, np.int64))
+        total = w.emit("Squeeze", w.emit("Shape", self.mask, start=1, end=2), ints(0))
+        int32 = TensorProto.INT32
+        return w.emit("Cast", last, to=int32), w.emit("Cast", total, to=int32)
+
+    def _compact(self, w: Writer, name: str, type: TensorType) -> Tensor:
+        """Ambient values of compact rows: token i of a row lies in slot i, as far as the row has tokens."""
+        count = w.emit("ReduceSum", self.mask, ints(1), keepdims=1)
+        rows, columns = type.names
+        if name == "valid":
+            return Tensor(type, ((rows,), (columns,)), w.emit("Less", self.positions, count))
+        slots = w.emit("Range", np.array(0, np.int64), w.sizes.scalar(type.axes[1].size), np.array(1, np.int64))
+        if name == "history_positions":
+            return Tensor(type, ((columns,),), slots)
+        return Tensor(type, ((rows,), (columns,)), w.emit("Less", slots, count))
+
+    def _kept(self, w: Writer) -> Wire:
+        """The numbers of the last tokens of each row, padding left out: [batch, logits_to_keep]."""
+        one, zero = np.array(1, np.int64), np.array(0, np.int64)
+        stream, batch = Size.symbol(self.module.sequence), Size.symbol(self.module.batch)
+        valid = self.read(w, "valid", TensorType((Axis("B", batch), Axis("T", stream)), "bool"))
+        places = w.emit("Range", zero, w.sizes.scalar(stream), one)
+        seen = w.emit("Mul", w.emit("Cast", valid.wire, to=ONNX_TYPE["int"]), places)
+        last = w.emit("ReduceMax", seen, ints(1), keepdims=1)
+        before = w.emit("Range", w.emit("Sub", one, self.keep), one, one)
+        return w.emit("Max", w.emit("Add", last, before), zero)
 
     def _counted(self, w: Writer, name: str) -> Wire | None:
         """A value for every token so far, or only for those of this step."""

@@ -9,6 +9,7 @@ from ...ir.module import join
 from ...ir.sources import one_per_row
 from .build import Built, Encoder
 from .interface import Port
+from .packed_states import Packed
 from .plan import StoredState
 from .templates import OPSET
 
@@ -18,17 +19,22 @@ MODEL_FILE = "model.onnx"
 ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model.onnx"
 STATES_FILE = "states.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
+GENAI_FILE = "genai_config.json"
 DTYPES = {"real": "float32", "int": "int64", "bool": "bool"}
 
 
-def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(
+    built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any], misfit: str | None = None
+) -> dict[str, Any]:
     """The manifest as plain data.
 
     Shapes are lists of lengths and symbols (`batch`, `sequence`, `past`, `total`). An input with a `default` may be
     left out: who runs the model fills it with that number. Of a state, `axis` is the dimension
     that grows or holds what is delayed, `width` its greatest length where there is one, and `initial` the number that
     it is filled with before the first token, or null when `states.safetensors` has it. A state of kind `constant` is
-    an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null.
+    an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null. One with
+    `parts` is made of the states at these paths, one after another in each row, each of that `shape`.
+    `genai` is the configuration for ONNX Runtime's generation library; `genai_misfit` says why there is none.
     """
     return {
         "format": FORMAT,
@@ -39,11 +45,13 @@ def manifest(built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Map
         "opset": OPSET,
         "inputs": [_port(p) for p in built.inputs],
         "outputs": [_port(p) for p in built.outputs],
-        "states": [_state(join(path), *entry) for path, entry in built.states.items()],
+        "states": [*(_state(join(path), *entry) for path, entry in built.states.items()), *map(_packed, built.packed)],
         "encoder": _encoder(built.encoder),
         "vocabulary": _vocabulary(built),
         "context": metadata.get("context"),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
+        "genai": None if misfit else GENAI_FILE,
+        "genai_misfit": misfit,
         "metadata": {k: v for k, v in metadata.items() if k != "context"},
         "files": {name: dict(entry) for name, entry in files.items()},
     }
@@ -91,4 +99,19 @@ def _state(path: str, stored: StoredState, read: Port, written: Port | None) -> 
         "axis": axis,
         "width": state.width,
         "initial": None if isinstance(state.initial, str) else state.initial,
+    }
+
+
+def _packed(packed: Packed) -> dict[str, Any]:
+    return {
+        "path": packed.read.name,
+        "kind": packed.kind,
+        "input": packed.read.name,
+        "output": packed.written.name,
+        "dtype": DTYPES[packed.read.dtype],
+        "shape": list(packed.read.shape),
+        "axis": None,
+        "width": None,
+        "initial": 0.0,
+        "parts": [{"path": join(part.path), "shape": list(part.shape)} for part in packed.parts],
     }

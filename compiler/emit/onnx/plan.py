@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from ....lang.axes import TensorType
 from ...ir.graph import Node, Value
-from ...ir.module import Function, Module, Parameter, Path, State
+from ...ir.module import Function, Module, Parameter, Path, Reference, State
+from ...passes.cached_attention import DEFINITION as CACHED
+from ...passes.products import reads
+from ...passes.quantize import TAKE_GROUPED
+from .formats import Format, format_of
 from .layout import Groups
 
 # Dimensions as groups of axis numbers: functions may call the axes of one parameter by different names.
 Dimensions = tuple[tuple[int, ...], ...]
 
 ATTEND = "weft.attention.attend"
+# Composites that read a cache: which of their operands are keys and values.
+READS_CACHE = {ATTEND: ("k", "v"), CACHED: ("past_keys", "past_values")}
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,11 @@ class StoredParameter:
 
     parameter: Parameter
     dimensions: Dimensions
+
+    @property
+    def format(self) -> Format:
+        """How its numbers are stored."""
+        return format_of(self.parameter)
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,8 @@ class _Walk:
         if function.name not in self._facts:
             self._facts[function.name] = _facts(self.module, function)
         facts = self._facts[function.name]
-        for name, layouts in facts.parameters:
-            self.wanted.setdefault((*instance, name), []).extend(layouts)
+        for owner, name, layouts in facts.parameters:
+            self.wanted.setdefault((*owner.resolve(instance), name), []).extend(layouts)
         paired: dict[str, tuple[int, str]] = {}
         for key, value in facts.pairs:
             kind = next("constant" if s.kind == "constant" else "grow" for s in function.states if s.name == key)
@@ -123,27 +134,28 @@ class _Walk:
 class _Facts:
     """Of one function: what each parameter's uses ask for, pairs of states that one `attend` reads, and its calls."""
 
-    parameters: tuple[tuple[str, tuple[Dimensions | None, ...]], ...]
+    parameters: tuple[tuple[Reference, str, tuple[Dimensions | None, ...]], ...]
     layouts: Mapping[str, Dimensions]
     pairs: tuple[tuple[str, str], ...]
     calls: tuple[Node, ...]
 
 
 def _facts(module: Module, function: Function) -> _Facts:
-    nodes = list(function.graph.nodes())
+    graph, nodes = function.graph, list(function.graph.nodes())
     parameters = tuple(
-        (node["name"], tuple(_wish(function, node, user, at) for user, at in function.graph.users(node.values[0])))
-        for node in nodes
-        if node.op == "param"
+        (read.instance, read.name, tuple(_wish(module, function, value, user, at) for user, at in graph.users(value)))
+        for value, read in reads(module, function).items()
     )
     layouts: dict[str, Dimensions] = {}
     pairs: list[tuple[str, str]] = []
     for node in nodes:
-        if node.op == "call" and module.functions[node["callee"]].definition == ATTEND:
-            names = [name for name, _ in module.functions[node["callee"]].inputs]
-            if "k" not in names or "v" not in names:
+        callee = module.functions[node["callee"]] if node.op == "call" else None
+        if callee is not None and callee.definition in READS_CACHE:
+            names = [name for name, _ in callee.inputs]
+            wanted = READS_CACHE[callee.definition]
+            if not set(wanted) <= set(names):
                 continue
-            found = [_remembered(function, node.operands[names.index(n)]) for n in ("k", "v")]
+            found = [_remembered(function, node.operands[names.index(n)]) for n in wanted]
             key, value = found
             if key and value and key[0] != value[0] and not {key[0], value[0]} & set(layouts):
                 layouts |= dict(found)  # type: ignore[arg-type]
@@ -160,7 +172,7 @@ def _remembered(function: Function, value: Value) -> tuple[str, Dimensions] | No
     if len(axes) != 4:
         return None
     if node.op == "state":
-        kept = any(s.name == node["name"] and s.kind == "constant" for s in function.states)
+        kept = any(s.name == node["name"] and s.kind in ("constant", "grow") for s in function.states)
         order = (axes[0], axes[2], axes[1], axes[3])
         return (node["name"], numbered(tuple((n,) for n in order), node.types[0])) if kept else None
     if node.op != "append" or graph[node.operands[0]].op != "state":
@@ -174,14 +186,16 @@ def _remembered(function: Function, value: Value) -> tuple[str, Dimensions] | No
     return state["name"], numbered(tuple((n,) for n in order), state.types[0])
 
 
-def _wish(function: Function, node: Node, user: int, position: int) -> Dimensions | None:
+def _wish(module: Module, function: Function, value: Value, user: int, position: int) -> Dimensions | None:
     """The dimensions that one use of a parameter asks for; None when it takes them as they are declared.
 
     A `dot` wants [batch.., columns before the contracted axes.., (contracted), (columns)]. An addition to a result
     with merged axes (the offset of a Linear) wants them merged, too.
     """
-    graph, type = function.graph, node.types[0]
+    graph, type = function.graph, function.graph.type(value)
     use = graph[user]
+    if use.op == "call" and module.functions[use["callee"]].definition == TAKE_GROUPED and len(type.axes) == 3:
+        return ((0,), (1, 2))  # the codes of a row one after another
     if use.op == "add" and len(type.axes) > 1:
         return numbered((type.names,), type)
     if use.op != "dot":

@@ -7,6 +7,7 @@ becomes one more input of the layer's function.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ def ints(*numbers: int) -> NDArray[np.int64]:
     return np.array(numbers, np.int64)
 
 
-class Scope:
+class Scope(ABC):
     """Nodes in the order in which they were written, and the names that are taken."""
 
     def __init__(self, parent: Scope | None, prefix: str = "") -> None:
@@ -98,13 +99,13 @@ class Scope:
         self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=value))
         return (Wire(name, self),)
 
+    @abstractmethod
     def parameter(self, path: Path) -> Wire:
         """The learned tensor at a path of the model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state(self, path: Path) -> Wire:
         """What the step read: the state at a path of call sites."""
-        raise NotImplementedError
 
     def is_given(self, wire: Wire) -> bool:
         """Whether a value comes into this scope from outside."""

@@ -22,6 +22,10 @@ class Sizes:
         """A symbol is the length of a dimension of an input (the first such input counts)."""
         self.sources.setdefault(symbol, lambda: self.main.emit("Shape", wire, start=axis, end=axis + 1)[0])
 
+    def count(self, symbol: str, wire: Wire) -> None:
+        """A symbol is the number that an input gives."""
+        self.sources[symbol] = lambda: self.main.emit("Unsqueeze", wire, np.array([0], np.int64))[0]
+
     def define(self, symbol: str, size: Size) -> None:
         """A symbol is a polynomial of others."""
         self.sources.setdefault(symbol, lambda: self.vector(size))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnx import FunctionProto, OperatorSetIdProto, helper
+from onnx import FunctionProto, NodeProto, OperatorSetIdProto, helper
 
 from ...ir.module import Function, Path, join
 from .plan import Dimensions, Plan
@@ -15,8 +15,10 @@ OPSET = 23
 ORDER = ("operand", "parameter", "state", "capture")
 
 
-def opset_imports() -> list[OperatorSetIdProto]:
-    return [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+def opset_imports(nodes: Iterable[NodeProto]) -> list[OperatorSetIdProto]:
+    """The operator sets that nodes need, the standard one and the model's own functions always among them."""
+    others = dict.fromkeys(n.domain for n in nodes if n.domain not in ("", DOMAIN))
+    return [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1), *(helper.make_opsetid(d, 1) for d in others)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Template:
         read = {n for node in nodes for n in reads(node)}
         formals = [f for kind in ORDER for f, wire in scope.formals.items() if f.kind == kind and wire.name in read]
         inputs = [scope.formals[f].name for f in formals]
-        proto = helper.make_function(DOMAIN, name, inputs, outputs, nodes, opset_imports())
+        proto = helper.make_function(DOMAIN, name, inputs, outputs, nodes, opset_imports(nodes))
         proto.doc_string = f"{function.name}"
         layouts = {f: d for f in formals if (d := _layout(f, plan, scope.instance, scope.sites)) is not None}
         states = tuple(path[len(scope.sites) :] for path in scope.updates)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import FunctionProto
 
 from ....lang import errors
@@ -12,9 +14,10 @@ from ....lang.diagnostics import WeftError
 from ...ir.graph import Node
 from ...ir.module import Function, Module, State
 from .activation import Activation, Argument, Place
-from .composites import Claim
+from .angles import rotation_angles
 from .interface import Ambients, Names
 from .joined import Joined, whole
+from .kernels.kernel import Decision, Declined, Kernels
 from .layout import Tensor, Writer, own
 from .plan import Plan, named
 from .primitives import primitive
@@ -25,16 +28,21 @@ from .templates import Template
 
 
 class Translator:
-    """Writes one module. `ambients` gives the ambient values; `claims` says which composites have an operator."""
+    """Writes one module. `ambients` gives the ambient values; `kernels` says which composites have an operator.
+
+    `decisions` are the choices made, one for every call of a composite that is written.
+    """
 
     def __init__(
-        self, module: Module, plan: Plan, main: MainScope, sizes: Sizes, ambients: Ambients, claims: Mapping[str, Claim]
+        self, module: Module, plan: Plan, main: MainScope, sizes: Sizes, ambients: Ambients, kernels: Kernels
     ) -> None:
         self.module, self.plan, self.main, self.sizes = module, plan, main, sizes
-        self.ambients, self.claims, self.names = ambients, claims, Names(module)
+        self.ambients, self.kernels, self.names = ambients, kernels, Names(module)
         self.functions: list[FunctionProto] = []
+        self.decisions: list[Decision] = []
         self._templates: dict[tuple[object, ...], list[Template]] = {}
         self._nodes: dict[str, tuple[Node, ...]] = {}
+        self._angles: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def nodes(self, function: Function) -> tuple[Node, ...]:
         """The nodes of a function in order; sorted once."""
@@ -50,8 +58,8 @@ class Translator:
             name: argument.renamed(type) for (name, type), argument in zip(function.inputs, arguments, strict=True)
         }
         activation = Activation(self, function, given, place)
-        claim = self.claims.get(function.definition)
-        if claim is not None and (results := claim(place.writer, activation)) is not None:
+        results = self._claimed(activation)
+        if results is not None:
             return results
         activation.evaluate((*function.graph.outputs, *(s.update for s in function.states)))
         for node in self.nodes(function):
@@ -61,6 +69,28 @@ class Translator:
             if function.graph[state.update].op != "state":
                 self._update(activation, state)
         return tuple(activation.argument(v) for v in function.graph.outputs)
+
+    def _claimed(self, activation: Activation) -> tuple[Argument, ...] | None:
+        """The results of a call that a kernel stands for; None where its body must be written."""
+        definition = activation.function.definition
+        if definition not in self.kernels:
+            return None
+        declined: list[str] = []
+        for kernel in self.kernels[definition]:
+            results = kernel.write(activation.place.writer, activation)
+            if not isinstance(results, Declined):
+                self.decisions.append(Decision(definition, kernel.operator, tuple(declined)))
+                return results
+            declined.append(f"{kernel.operator}: {results.reason}")
+        self.decisions.append(Decision(definition, "", tuple(declined)))
+        return None
+
+    def angles(self, function: Function, count: int) -> NDArray[np.float64]:
+        """The angles that the body of a function rotates by at the first `count` positions, [count, K / 2]."""
+        key = (function.name, count)
+        if key not in self._angles:
+            self._angles[key] = rotation_angles(self.module, function, count)
+        return self._angles[key]
 
     def _update(self, activation: Activation, state: State) -> None:
         place, type = activation.place, activation.function.graph.type(state.update)

@@ -7,29 +7,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....lang.axes import Axis, TensorType
-from .elementwise import elementwise
-from .layout import Tensor, Writer
-from .scope import Operand
+from .....lang.axes import Axis, TensorType
+from ..elementwise import elementwise
+from ..layout import Tensor, Writer
+from ..scope import Operand
+from .kernel import Declined, Results
 
 if TYPE_CHECKING:
-    from .activation import Activation
+    from ..activation import Activation
 
-def attend(w: Writer, call: Activation) -> tuple[Tensor, ...] | None:
+
+def attend(w: Writer, call: Activation) -> Results:
     """Attention-23 over q [.., T, G, R, K], k [.., S, G, K], v [.., S, G, U]; query head g * R + r reads key head g.
 
     The mask is that of the body's softmax, so what the step form added to it (padding) counts. A row without any
     entry is 0, as in the body.
     """
     scale = call.static("scale")
-    if scale is None or not {"q", "k", "v"} <= set(call.names):
-        return None
+    if scale is None:
+        return Declined("the scale is computed at run time")
+    if not {"q", "k", "v"} <= set(call.names):
+        return Declined("queries, keys or values are constants")
     q, k, v = (call.type(n) for n in ("q", "k", "v"))
     *batch, t, g, r, _ = q.axes
     s, lead = k.axes[-3], tuple(a.name for a in batch)
     if not (g.size.is_constant and r.size.is_constant):
-        return None
-    mask = _mask(w, call, tuple(batch), (g, r), t, s)
+        return Declined("the number of heads is not fixed")
+    seen = call.softmax_mask()
+    bias = call.tensor("bias") if "bias" in call.names else None
+    mask = mask_or_bias(w, seen, bias, (tuple(batch), (g, r), (t,), (s,)))
     attributes = {"q_num_heads": (g.size * r.size).value, "kv_num_heads": g.size.value, "scale": float(scale)}
     given = w.fill(call.tensor("q"), q.names)
     keys, values = call.joined("k"), call.joined("v")
@@ -69,25 +75,33 @@ def _width(x: Tensor, others: tuple[str, ...]) -> str:
     return next(n for n in x.type.names if n not in others)
 
 
-def _mask(w: Writer, call: Activation, lead: tuple[Axis, ...], heads: tuple[Axis, ...], t: Axis, s: Axis) -> Operand:
-    """A bool mask [batch or 1, 1, T, S], or a float one [batch or 1, heads or 1, T, S] when there is a bias."""
-    seen = call.softmax_mask()
-    bias = call.tensor("bias") if "bias" in call.names else None
+Axes = tuple[Axis, ...]
+
+
+def mask_or_bias(
+    w: Writer, seen: Tensor | None, bias: Tensor | None, axes: tuple[Axes, Axes, Axes, Axes], never: float = -np.inf
+) -> Operand:
+    """A bool mask [batch or 1, 1, T, S], or a float one [batch or 1, heads or 1, T, S] when there is a bias.
+
+    `axes` are those of the batch, the heads, time and history. Nothing when all is seen. `never` is the bias of what is
+    not seen.
+    """
     if seen is not None and isinstance(seen.wire, np.ndarray) and bool(np.all(seen.wire)):
         seen = None
     if bias is not None and isinstance(bias.wire, np.ndarray) and not np.any(bias.wire):
         bias = None
     if bias is not None and seen is not None:
-        axes = (*seen.type.axes, *(a for a in bias.type.axes if not seen.type.has(a.name)))
-        never = Tensor(TensorType(()), (), np.array(-np.inf))
-        bias = elementwise(w, "where", (seen, bias, never), TensorType(axes))
+        both = (*seen.type.axes, *(a for a in bias.type.axes if not seen.type.has(a.name)))
+        lowest = Tensor(TensorType(()), (), np.array(never))
+        bias = elementwise(w, "where", (seen, bias, lowest), TensorType(both))
     mask = seen if bias is None else bias
     if mask is None:
         return None
-    mask = replace(mask, type=TensorType((*lead, *heads, t, s), mask.type.dtype))
-    for wanted in ((t,), (s,), lead, heads):
-        if wanted in ((t,), (s,)) or any(a.name in mask.axes for a in wanted):
+    lead, heads, t, s = axes
+    mask = replace(mask, type=TensorType((*lead, *heads, *t, *s), mask.type.dtype))
+    for wanted in (t, s, lead, heads):
+        if wanted in (t, s) or any(a.name in mask.axes for a in wanted):
             mask = w.fill(mask, [a.name for a in wanted])
-    parts = ([a.name for a in axes] for axes in (lead, heads, (t,), (s,)))
+    parts = ([a.name for a in part] for part in (lead, heads, t, s))
     groups = tuple(tuple(names) if names and names[0] in mask.axes else () for names in parts)
     return w.arrange(mask, groups).operand

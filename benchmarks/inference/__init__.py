@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/inference.py`: shapes, what every system makes of them, and how each is measured."""

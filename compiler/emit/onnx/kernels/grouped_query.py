@@ -1,0 +1,135 @@
+"""`weft.kernels.cached_attend` as GroupQueryAttention: grouped heads, rotation, window and cache in one operator.
+
+The cache is one buffer that the operator writes new keys and values into: past and present are the same memory, rows
+are compact (the first tokens of each row come first), and lengths are given per row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .....lang.axes import TensorType
+from ....ir.module import Function
+from ....passes.cached_attention import ATTENDS
+from ..elementwise import elementwise
+from ..layout import Tensor, Writer
+from ..scope import Operand, Wire
+from .attention import mask_or_bias
+from .kernel import Declined, Results
+from .microsoft import DOMAIN
+
+if TYPE_CHECKING:
+    from ..activation import Activation
+
+# What a position that is not looked at gets: far below any score, and finite.
+NEVER = -1e9
+
+
+def refusal(function: Function) -> str:
+    """Why GroupQueryAttention can not stand for a function of `cached_attend`, or ""."""
+    types = dict(function.inputs)
+    q, k, v = types["q"], types["k"], types["v"]
+    if len(q.axes) != 5 or len(k.axes) != 4 or len(v.axes) != 4:
+        return "heads are not laid out as [batch, tokens, groups, heads, width]"
+    widths = [t.axes[-1].size for t in (q, k, v)]
+    if not all(s.is_constant for s in (*widths, q.axes[2].size, q.axes[3].size)):
+        return "the number or the width of heads is not fixed"
+    if widths[0] != widths[2]:
+        return f"keys are {widths[0]} wide and values {widths[2]}"
+    if widths[0].value % 8:
+        return f"the width of a head, {widths[0]}, is no multiple of 8"
+    return ""
+
+
+def grouped_query(w: Writer, call: Activation) -> Results:
+    """GroupQueryAttention over q [B, T, G, R, K], k and v [B, T, G, K], with caches [B, G, S, K]."""
+    function, statics = call.function, dict(call.function.statics)
+    problem = refusal(function)
+    if problem:
+        return Declined(problem)
+    q = call.type("q")
+    batch, time, groups, heads, _ = q.axes
+    lead = (batch.name,)
+    queries = w.arrange(w.fill(call.tensor("q"), q.names), (lead, (time.name,), q.names[-3:]))
+    new = [_side_by_side(w, call, n) for n in ("k", "v")]
+    caches = [_cache(w, call, n) for n in ("past_keys", "past_values")]
+    lengths = call.translator.ambients.lengths(w)
+    tables: tuple[Operand, ...] = (None, None)
+    if statics["turned"]:
+        tables = _tables(w, call, int(statics["positions"]))
+    bias = _bias(w, call, bool(statics["exact"])) if statics["biased"] or not statics["exact"] else None
+    sink = w.arrange(w.natural(call.tensor("sink")), (call.type("sink").names,)).operand if "sink" in call.names else None
+    attributes = {
+        "num_heads": (groups.size * heads.size).value,
+        "kv_num_heads": groups.size.value,
+        "scale": float(statics["scale"]),
+        "do_rotary": int(bool(statics["turned"])),
+        "rotary_interleaved": int(bool(statics["pairs"])),
+    }
+    if statics["window"]:
+        attributes["local_window_size"] = int(statics["window"])
+    if statics["cap"]:
+        attributes["softcap"] = float(statics["cap"])
+    operands = (queries.operand, *new, *caches, *lengths, *tables, None, bias, sink)
+    wires = w.several("GroupQueryAttention", *operands, outputs=3, domain=DOMAIN, **attributes)
+    value, keys, values = function.output_types
+    layout = (lead, (time.name,), (groups.name, heads.name, value.names[-1]))
+    return (
+        Tensor(value, layout, wires[0]),
+        Tensor(keys, _stored(keys), wires[1]),
+        Tensor(values, _stored(values), wires[2]),
+    )
+
+
+def _stored(type: TensorType) -> tuple[tuple[str, ...], ...]:
+    """[batch, heads, time, width] of a cache [batch, time, heads, width]."""
+    b, s, g, k = type.names
+    return ((b,), (g,), (s,), (k,))
+
+
+def _side_by_side(w: Writer, call: Activation, name: str) -> Operand:
+    """New keys or values as [batch, time, heads * width]."""
+    type = call.type(name)
+    b, t, g, k = type.names
+    return w.arrange(w.fill(call.tensor(name), type.names), ((b,), (t,), (g, k))).operand
+
+
+def _cache(w: Writer, call: Activation, name: str) -> Operand:
+    return w.arrange(call.tensor(name), _stored(call.type(name))).operand
+
+
+def _tables(w: Writer, call: Activation, count: int) -> tuple[Wire, Wire]:
+    """Cosines and sines of the body's angles at the first `count` positions, [count, K / 2], in the main graph."""
+    angles = call.translator.angles(call.function, count)
+    found = []
+    for table in (np.cos(angles), np.sin(angles)):
+        found.append(w.emit("Identity", np.ascontiguousarray(table, np.float32)))
+    return found[0], found[1]
+
+
+def _bias(w: Writer, call: Activation, exact: bool) -> Operand:
+    """What is added to the scores, [batch or 1, heads or 1, T, S]: the bias, and the mask where it says more than the
+    operator knows."""
+    q = call.type("q")
+    (node,) = (n for n in call.translator.nodes(call.function) if n.op == "call" and _attends(call, n["callee"]))
+    callee = call.translator.module.functions[node["callee"]]
+    given = dict(zip((name for name, _ in callee.inputs), node.operands, strict=True))
+    graph = call.function.graph
+    history = graph.type(given["k"]).axes[1]
+    axes = ((q.axes[0],), (q.axes[2], q.axes[3]), (q.axes[1],), (history,))
+    seen = None if exact else call.read(given["mask"])
+    bias = call.read(given["bias"]) if "bias" in given else None
+    if bias is not None and isinstance(bias.wire, np.ndarray) and not np.any(bias.wire):
+        bias = None
+    if bias is None and seen is not None:
+        nothing = Tensor(TensorType(()), (), np.array(0.0))
+        lowest = Tensor(TensorType(()), (), np.array(NEVER))
+        bias = elementwise(w, "where", (seen, nothing, lowest), TensorType(seen.type.axes))
+        seen = None
+    return mask_or_bias(w, seen, bias, axes, NEVER)
+
+
+def _attends(call: Activation, name: str) -> bool:
+    return call.translator.module.functions[name].definition in ATTENDS

@@ -1,0 +1,77 @@
+"""Targets as data: which composite goes to which operator, and how a session for it is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ....lang import errors
+from ....lang.diagnostics import WeftError
+from ...passes.cached_attention import DEFINITION as CACHED
+from ...passes.quantize import LINEAR_COLUMNS, LINEAR_GROUPED, TAKE_GROUPED
+from .kernels import microsoft, portable, quantized
+from .kernels.attention import attend
+from .kernels.grouped_query import grouped_query
+from .kernels.kernel import Kernel, Kernels
+from .plan import ATTEND
+
+STANDARD: Kernels = {
+    ATTEND: (Kernel("Attention", attend),),
+    "weft.nn.rms_norm": (Kernel("RMSNormalization", portable.rms_norm),),
+    "weft.nn.layer_norm": (Kernel("LayerNormalization", portable.layer_norm),),
+    "weft.nn.relu": (Kernel("Relu", portable.activation("Relu")),),
+    "weft.nn.gelu": (Kernel("Gelu", portable.activation("Gelu", approximate="none")),),
+    "weft.nn.gelu_tanh": (Kernel("Gelu", portable.activation("Gelu", approximate="tanh")),),
+    "weft.nn.silu": (Kernel("Sigmoid, Mul", portable.silu),),
+    "weft.position.rope": (Kernel("RotaryEmbedding", portable.rope),),
+}
+
+_SKIP_RMS, _SKIP_LAYER = "SkipSimplifiedLayerNormalization", "SkipLayerNormalization"
+
+RUNTIME: Kernels = {
+    **STANDARD,
+    LINEAR_GROUPED: (Kernel("MatMulNBits", quantized.matmul_nbits(4)),),
+    LINEAR_COLUMNS: (Kernel("DynamicQuantizeMatMul", quantized.dynamic_columns),),
+    TAKE_GROUPED: (Kernel("GatherBlockQuantized", quantized.gather_block),),
+    CACHED: (Kernel("GroupQueryAttention", grouped_query),),
+    "weft.nn.silu": (Kernel("QuickGelu", microsoft.quick_gelu(1.0)),),
+    "weft.nn.gelu_sigmoid": (Kernel("QuickGelu", microsoft.quick_gelu(1.702)),),
+    "weft.nn.gelu_tanh": (Kernel("FastGelu", microsoft.fast_gelu),),
+    "weft.rules.swish": (Kernel("QuickGelu", microsoft.quick_gelu(None)),),
+    "weft.rules.silu_mul": (Kernel("QuickGelu, Mul", microsoft.silu_mul),),
+    "weft.rules.add_rms_norm": (Kernel(_SKIP_RMS, microsoft.skip_norm(_SKIP_RMS, None, False)),),
+    "weft.rules.add_bias_rms_norm": (Kernel(_SKIP_RMS, microsoft.skip_norm(_SKIP_RMS, None, True)),),
+    "weft.rules.add_layer_norm": (Kernel(_SKIP_LAYER, microsoft.skip_norm(_SKIP_LAYER, "offset", False)),),
+    "weft.rules.add_bias_layer_norm": (Kernel(_SKIP_LAYER, microsoft.skip_norm(_SKIP_LAYER, "offset", True)),),
+    "weft.rules.bias_gelu": (Kernel("BiasGelu", microsoft.biased("BiasGelu")),),
+    "weft.rules.bias_gelu_tanh": (Kernel("FastGelu", microsoft.biased("FastGelu")),),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a model will run.
+
+    `kernels`: the operators it has for composites. `session`: configuration entries of ONNX Runtime's session.
+    `providers`: execution providers in the order in which they are tried. `turned`: what the width that is rotated must
+    be a multiple of for attention to rotate it itself (0: it never does).
+    """
+
+    name: str
+    kernels: Kernels
+    session: tuple[tuple[str, str], ...] = ()
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    turned: int = 0
+
+
+TARGETS = {
+    "portable": Target("portable", STANDARD),
+    "cpu": Target("cpu", RUNTIME, turned=16),
+    "cuda": Target("cuda", RUNTIME, providers=("CUDAExecutionProvider", "CPUExecutionProvider"), turned=16),
+}
+
+
+def find_target(name: str) -> Target:
+    """The target of that name. Raises WeftError (E0825) when there is none."""
+    if name not in TARGETS:
+        raise WeftError(errors.unknown_target(name, tuple(TARGETS)))
+    return TARGETS[name]

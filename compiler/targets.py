@@ -1,0 +1,71 @@
+"""Preparing a module for a target: the passes and rules that bring it into the form that its operators take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..lang import errors
+from ..lang.diagnostics import WeftError
+from .context import longest_context
+from .emit.onnx.kernels.grouped_query import refusal
+from .emit.onnx.targets import Target, find_target
+from .ir.module import Module, Path
+from .passes.cached_attention import CachedAttention
+from .passes.contract import Pass, apply
+from .passes.flatten import Flatten
+from .passes.inference import drop_penalties
+from .passes.join import Join
+from .passes.keep_last import KeepLast
+from .passes.pipeline import passes
+from .passes.quantize import Choice, Quantize, chosen
+from .rules.library import library_rules
+from .rules.rewrite import Report, rewrite
+from .rules.rule import Rule
+
+# How many positions have angles in a table when nothing says how long texts can be.
+POSITIONS = 8192
+
+
+def target(
+    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None, rules: Sequence[Rule] = ()
+) -> Module:
+    """The module as the target `name` (portable, cpu or cuda) wants it; the meaning stays, but for what is quantized.
+
+    `quantize` says which weights are stored in which scheme. `context` is the number of tokens it must be able to
+    remember; where angles of rotation are looked up in tables, they end there. `rules` are tried beside the library's.
+    Raises WeftError: E0825 for an unknown target, E0826 for quantized weights where the target has no operators for them.
+    """
+    return prepared(module, name, quantize=quantize, context=context, rules=rules)[0]
+
+
+def prepared(
+    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None, rules: Sequence[Rule] = ()
+) -> tuple[Module, Report]:
+    """Like `target`, with a report of every rule that was used."""
+    found = find_target(name)
+    module = drop_penalties(module)
+    if found.name == "portable":
+        if quantize:
+            raise WeftError(errors.no_quantized_operators(name))
+        return replace(module, target=name), Report()
+    module = apply(module, before_rules())
+    module, report = rewrite(module, (*rules, *library_rules()))
+    module = apply(module, after_rules(found, module, tuple(quantize), context))
+    return replace(module, target=name), report
+
+
+def before_rules() -> tuple[Pass, ...]:
+    """Layers become one graph each."""
+    return (Flatten(), *passes())
+
+
+def after_rules(found: Target, module: Module, quantize: tuple[Choice, ...], context: int | None) -> tuple[Pass, ...]:
+    """What follows the rules: attention with its cache, wider products, fewer logits, fewer bits."""
+
+    def kind(path: Path) -> object:
+        return chosen(quantize, path)
+
+    reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
+    attention = CachedAttention(refusal, found.turned, reach or POSITIONS)
+    return (*passes(), attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())

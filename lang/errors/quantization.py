@@ -1,0 +1,51 @@
+"""Errors of weights in few bits (E08xx)."""
+
+from __future__ import annotations
+
+from ..diagnostics import Diagnostic
+from .base import code, finding
+
+
+@code("E0811", "weights cannot be stored in this way")
+def unusable_scheme(name: str, found: str, wanted: str) -> Diagnostic:
+    return finding(
+        f"`{name}` cannot be stored: there are no kernels for {found}",
+        help=(f"use {wanted}",),
+    )
+
+
+@code("E0812", "numbers that are not finite")
+def not_finite(name: str, count: int) -> Diagnostic:
+    """`name` is the path of a weight, or what was recorded for calibration."""
+    numbers = "a number that is" if count == 1 else f"{count:,} numbers that are"
+    return finding(
+        f"`{name}` holds {numbers} not finite",
+        help=("the model has diverged, or its file is damaged: no scale can cover an infinite value",),
+    )
+
+
+@code("E0813", "value too large for a type of 16 bits")
+def too_large_for(name: str, kind: str, count: int, largest: float) -> Diagnostic:
+    values = "a value" if count == 1 else f"{count:,} values"
+    return finding(
+        f"`{name}` holds {values} that `{kind}` cannot",
+        notes=(f"the largest has the size {largest:g}",),
+        help=("keep this weight in float32" + (", or use bfloat16, which has its range" if kind == "float16" else ""),),
+    )
+
+
+@code("E0814", "budget that no choice meets")
+def budget_too_small(budget: int, least: int) -> Diagnostic:
+    return finding(
+        f"the weights do not fit into {budget:,} bytes",
+        notes=(f"the smallest choice for every matrix takes {least:,} bytes",),
+        help=("raise the budget, or offer smaller formats",),
+    )
+
+
+@code("E0815", "nothing to calibrate with")
+def no_calibration(what: str) -> Diagnostic:
+    return finding(
+        f"no inputs were recorded for {what}",
+        help=("give text that reaches this part of the model, or quantize it by rounding to nearest",),
+    )

@@ -1,0 +1,58 @@
+"""States as ONNX Runtime holds them: made, taken apart and put together on the device that runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+LEAST = 64
+"""The fewest slots of a cache."""
+
+
+def held(array: NDArray[Any], device: str = "cpu") -> onnxruntime.OrtValue:
+    """An array as a value on a device; on the CPU they share their memory."""
+    array = np.ascontiguousarray(array)
+    if device == "cpu":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
+
+
+def capacity(needed: int, before: int, context: int | None) -> int:
+    """The slots of a cache that has to hold so many tokens: twice as many as before, at most as many as the context."""
+    doubled = max(LEAST, 2 * before)
+    return max(needed, doubled if context is None else min(doubled, context))
+
+
+def grown(value: onnxruntime.OrtValue, axis: int, slots: int, used: int, device: str) -> onnxruntime.OrtValue:
+    """A cache with more slots, of which the first ones are `used`."""
+    return taken(value, axis, None, slots, used, device)
+
+
+def taken(
+    value: onnxruntime.OrtValue, axis: int, rows: Sequence[int] | None, slots: int, used: int, device: str
+) -> onnxruntime.OrtValue:
+    """Some rows (None: all) of a cache whose first axis they are, with its first `used` slots, in a new buffer."""
+    old = value.numpy()
+    shape = list(old.shape)
+    shape[axis] = slots
+    if rows is not None:
+        shape[0] = len(rows)
+    fresh = np.zeros(shape, old.dtype)  # pages that are never written cost no memory
+    place = (slice(None),) * (axis - 1) + (slice(0, used),)
+    for row in range(shape[0]):
+        fresh[row][place] = old[row if rows is None else rows[row]][place]
+    return held(fresh, device)
+
+
+def first(value: onnxruntime.OrtValue, axis: int, count: int, device: str) -> onnxruntime.OrtValue:
+    """The first entries along an axis."""
+    return held(value.numpy()[(slice(None),) * axis + (slice(0, count),)], device)
+
+
+def picked(value: onnxruntime.OrtValue, axis: int, rows: Sequence[int], device: str) -> onnxruntime.OrtValue:
+    """Some entries along an axis, in a new order."""
+    return held(np.take(value.numpy(), rows, axis=axis), device)

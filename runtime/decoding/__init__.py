@@ -1,0 +1,1 @@
+"""Decoding: from logits to tokens and text, whatever runs the model."""
