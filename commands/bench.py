@@ -117,7 +117,8 @@ def _bound(found: Bench, decode: Spread) -> Table:
     for format, bytes in found.weights.items():
         rows.add_row(f"weights, {format}", _bytes(bytes), "read for one token")
     rows.add_row("caches", _bytes(found.cache), f"after {found.prompt:,} tokens and half of the others")
-    note = f"the best of {len(found.bandwidth.passes)} passes between the rounds; median {_speed_of(found.bandwidth.middle)}"
+    passes, middle = len(found.bandwidth.passes), _speed_of(found.bandwidth.middle)
+    note = f"the best of {passes} passes between the rounds; median {middle}"
     rows.add_row("memory is read with", _speed_of(found.bandwidth.best), note)
     rows.add_row("ceiling, tokens/s", f"{found.ceiling:.3g}", "if nothing else took time")
     rows.add_row("reached", f"{100 * decode.median / found.ceiling:.0f} %", "by the median")

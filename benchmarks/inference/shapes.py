@@ -134,7 +134,8 @@ SHAPES = {
 def values(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray[Any, Any]:
     """The weights of one name: logits spread by about one, so that the largest is far from a tie with the second."""
     if len(shape) == 1:
-        return np.full(shape, 1.0 if "norm" in name or (".ln_" in name and name.endswith("weight")) else 0.0, np.float32)
+        scale = "norm" in name or (".ln_" in name and name.endswith("weight"))
+        return np.full(shape, 1.0 if scale else 0.0, np.float32)
     if "embed_tokens" in name:
         spread = 1.0
     elif ".c_" in name:  # the matrices of GPT-2 are stored [in, out]

@@ -83,11 +83,13 @@ class Graph:
         self.outputs: tuple[Value, ...] = ()
         self._next = 0
         self._known: dict[Any, int] = {}
+        self._order: list[int] | None = None  # the ids in order, until the graph changes
 
     def copy(self) -> Graph:
         other = Graph()
         other.nx = self.nx.copy()
         other.outputs, other._next, other._known = self.outputs, self._next, dict(self._known)
+        other._order = None if self._order is None else list(self._order)
         return other
 
     def add(
@@ -119,6 +121,8 @@ class Graph:
         self._known.setdefault((op, operands, attributes, types), id)
         self.nx.add_node(id, node=node)
         self._link(node)
+        if self._order is not None:
+            self._order.append(id)  # nothing uses it yet, and its id is the largest
         return node.values
 
     def _link(self, node: Node) -> None:
@@ -139,7 +143,9 @@ class Graph:
 
     def nodes(self) -> Iterator[Node]:
         """Nodes in topological order; ids break ties, so the order is always the same."""
-        return (self[i] for i in list(nx.lexicographical_topological_sort(self.nx)))
+        if self._order is None:
+            self._order = list(nx.lexicographical_topological_sort(self.nx))
+        return (self[i] for i in tuple(self._order))
 
     def users(self, value: Value) -> list[tuple[int, int]]:
         """`(node, operand position)` of every use of a value, in order."""
@@ -161,6 +167,7 @@ class Graph:
         self.nx.nodes[old.id]["node"] = new
         self._known.setdefault((new.op, new.operands, new.attributes, new.types), new.id)
         self._link(new)
+        self._order = None
 
     def sweep(self, keep: tuple[str, ...] = ("input",)) -> int:
         """Remove nodes that no output needs (but never those whose op is in `keep`); returns how many.
@@ -176,6 +183,7 @@ class Graph:
             if self._known.get((node.op, node.operands, node.attributes, node.types)) == i:
                 del self._known[(node.op, node.operands, node.attributes, node.types)]
         self.nx.remove_nodes_from(dead)
+        self._order = None if dead else self._order
         return len(dead)
 
     def problems(self) -> list[str]:

@@ -229,10 +229,10 @@ class _Turn:
 
 
 def _turn(module: Module, graph: Graph, q: Value, k: Value) -> _Turn | None:
-    found = [_turned(module, graph, value) for value in (q, k)]
-    if found[0] is None or found[1] is None:
+    of_q, of_k = _turned(module, graph, q), _turned(module, graph, k)
+    if of_q is None or of_k is None:
         return None
-    (before_q, angle_q, pairs_q), (before_k, angle_k, pairs_k) = found
+    (before_q, angle_q, pairs_q), (before_k, angle_k, pairs_k) = of_q, of_k
     if angle_q != angle_k or pairs_q != pairs_k or not _is_placed(module, graph, angle_q):
         return None
     if any(len(graph.users(v)) != 1 for v in (q, k)):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...lang import errors
 from ...lang.diagnostics import WeftError
+from .finite import check_finite
 
 Array = NDArray[Any]
 Float = NDArray[np.float32]
@@ -43,8 +44,7 @@ class Moments:
     def plus(self, inputs: Array) -> Moments:
         """With more inputs [.., K] (rows that are padding left out by the caller); raises WeftError if not finite."""
         x = np.asarray(inputs, np.float32).reshape(-1, len(self.sums))
-        if not np.isfinite(np.sum(x, dtype=np.float64)):
-            raise WeftError(errors.not_finite(self.name, int(x.size - np.isfinite(x).sum())))
+        check_finite(x, self.name)
         if not len(x):
             return self
         size = np.abs(x)

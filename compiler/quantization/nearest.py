@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lang import errors
-from ...lang.diagnostics import WeftError
 from . import half, nf4
 from .codes import Array, Float, Quantized, centred, encode
+from .finite import check_finite
 from .scheme import NF4, Grid, Grouped, Half, PerColumn, Scheme
 
 FACTORS = np.linspace(0.65, 1.15, 11).astype(np.float32)
@@ -66,9 +65,7 @@ def check(weight: Array, name: str) -> None:
     """Raises WeftError where values are not finite, and ValueError where they are no matrix."""
     if weight.ndim != 2:
         raise ValueError(f"{name} of shape {weight.shape} is no matrix")
-    # a sum is finite only if all its terms are, and needs no second array
-    if not np.isfinite(np.sum(weight, dtype=np.float64)):
-        raise WeftError(errors.not_finite(name, int(weight.size - np.isfinite(weight).sum())))
+    check_finite(weight, name)
 
 
 def scales(

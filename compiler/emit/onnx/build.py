@@ -78,6 +78,8 @@ class Built:
     packed: tuple[Packed, ...] = ()
     target: Target = TARGETS["portable"]
     decisions: tuple[Decision, ...] = ()
+    prefill: Module | None = None
+    prefill_model: ModelProto | None = None
 
     @property
     def cache(self) -> str:
@@ -85,10 +87,12 @@ class Built:
         return "shared" if shares_caches(self.module) else "appended"
 
 
-def build(module: Module, target: Target = TARGETS["portable"]) -> Built:
+def build(module: Module, target: Target = TARGETS["portable"], prefill: Module | None = None) -> Built:
     """The ONNX model of a module of any form, with the operators of a target.
 
-    A module with an encoder becomes two models. Raises WeftError (E0930) for what has no ONNX form.
+    A module with an encoder becomes two models. `prefill` is the same module with weights stored in another way, for
+    steps of many tokens: one more model, which shares what both store alike. Raises WeftError (E0930) for what has no
+    ONNX form.
     """
     module = drop_penalties(module)
     stored = plan(module)
@@ -96,8 +100,14 @@ def build(module: Module, target: Target = TARGETS["portable"]) -> Built:
     alone = encoding(module)
     if alone is not None:
         parts.append(_written(alone, stored, target))
-    used = {path: wire for part in parts for path, wire in part.weights.items()}
-    slots = tuple(_slots(stored, used))
+    used = {path: stored.parameters[path] for part in parts for path in stored.parameters if path in part.weights}
+    long = None
+    if prefill is not None:
+        prefill = drop_penalties(prefill)
+        other = plan(prefill)
+        long = _written(prefill, other, target)
+        used |= {path: other.parameters[path] for path in other.parameters if path in long.weights}
+    slots = tuple(_slots(used))
     first, *others = parts
     kept = {path: (stored.states[path], read, first.written.get(path)) for path, read in first.read.items()}
     encoder = None
@@ -105,7 +115,10 @@ def build(module: Module, target: Target = TARGETS["portable"]) -> Built:
         encoder = Encoder(others[0].model(slots), tuple(others[0].inputs), others[0].written)
     inputs, outputs = tuple(first.inputs), tuple(first.outputs)
     decisions = tuple(d for part in parts for d in part.decisions)
-    return Built(module, first.model(slots), slots, inputs, outputs, kept, encoder, first.packed, target, decisions)
+    return Built(
+        module, first.model(slots), slots, inputs, outputs, kept, encoder, first.packed, target, decisions, prefill,
+        long.model(slots) if long else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -231,15 +244,14 @@ def _values(main: MainScope, nodes: Sequence[NodeProto], outputs: Sequence[Port]
     return [helper.make_tensor_value_info(n, ONNX_TYPE[main.shapes[n][0]], main.shapes[n][1]) for n in names]
 
 
-def _slots(stored: Plan, wires: Mapping[Path, Wire]) -> Iterator[Slot]:
+def _slots(used: Mapping[Path, StoredParameter]) -> Iterator[Slot]:
     end = 0
-    for path, parameter in stored.parameters.items():
-        if path in wires:
-            slot = Slot(join(path), parameter, 0)
-            unit = PAGE if slot.length >= PAGE else LINE
-            slot = Slot(slot.path, parameter, -(-end // unit) * unit)
-            end = slot.offset + slot.length
-            yield slot
+    for path, parameter in used.items():
+        slot = Slot(join(path), parameter, 0)
+        unit = PAGE if slot.length >= PAGE else LINE
+        slot = Slot(slot.path, parameter, -(-end // unit) * unit)
+        end = slot.offset + slot.length
+        yield slot
 
 
 def _initializer(slot: Slot) -> TensorProto:

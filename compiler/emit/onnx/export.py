@@ -22,7 +22,7 @@ from ..reference import initial_states
 from . import genai
 from .build import DATA_FILE, Built, Slot, build
 from .formats import packed
-from .manifest import ENCODER_FILE, MANIFEST, STATES_FILE, TOKENIZER_FILE, manifest, model_file
+from .manifest import ENCODER_FILE, MANIFEST, PREFILL_FILE, STATES_FILE, TOKENIZER_FILE, manifest, model_file
 from .special_tokens import SETTINGS, settings
 from .targets import find_target
 
@@ -38,6 +38,7 @@ def to_onnx(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    prefill: Module | None = None,
 ) -> Path:
     """Write a module as an ONNX model with the operators of its target (standard ones only when it has none).
 
@@ -55,14 +56,16 @@ def to_onnx(
     target = Path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
         raise WeftError(errors.folder_in_use(str(target)))
-    built = build(module, find_target(module.target or "portable"))
-    read = Derived(module, _reader(weights)).__getitem__
+    built = build(module, find_target(module.target or "portable"), prefill)
+    read = _derived(built, _reader(weights))
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         models = {model_file(built): built.model}
         if built.encoder is not None:
             models[ENCODER_FILE] = built.encoder.model
+        if built.prefill_model is not None:
+            models[PREFILL_FILE] = built.prefill_model
         files = {name: _write(made / name, m.SerializeToString(deterministic=True)) for name, m in models.items()}
         files[DATA_FILE] = _write_data(made / DATA_FILE, built, read)
         if starts := _computed_starts(built, read):
@@ -87,6 +90,14 @@ def to_onnx(
         shutil.rmtree(made, ignore_errors=True)
         raise
     return target
+
+
+def _derived(built: Built, read: Callable[[str], Array]) -> Callable[[str], Array]:
+    """What reads the stored tensors of all models: each module says how its own are made."""
+    modules = [built.module, *([built.prefill] if built.prefill is not None else [])]
+    known = [Derived(module, read) for module in modules]
+
+    return lambda path: next(d for d in known if path in d)[path]
 
 
 def _text(data: Mapping[str, Any]) -> bytes:

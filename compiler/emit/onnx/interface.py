@@ -242,7 +242,12 @@ class Ambients:
         count = w.emit("ReduceSum", self.mask, ints(1), keepdims=1)
         rows, columns = type.names
         if name == "valid":
-            return Tensor(type, ((rows,), (columns,)), w.emit("Less", self.positions, count))
+            # Others give padding any position, but have it only in the first step, where the mask says where it is.
+            first = w.emit("Slice", self.mask, w.emit("Neg", w.sizes.vector(type.axes[1].size)), END, ints(1))
+            later = w.emit("Greater", w.sizes.scalar(Size.symbol("P")), np.array(0, np.int64))
+            told = w.emit("Or", w.emit("Cast", first, to=ONNX_TYPE["bool"]), later)
+            valid = w.emit("And", w.emit("Less", self.positions, count), told)
+            return Tensor(type, ((rows,), (columns,)), valid)
         slots = w.emit("Range", np.array(0, np.int64), w.sizes.scalar(type.axes[1].size), np.array(1, np.int64))
         if name == "history_positions":
             return Tensor(type, ((columns,),), slots)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from ...ir.module import join
+from ...ir.source import Quantized
 from ...ir.sources import one_per_row
-from .build import Built, Encoder
+from .build import Built, Encoder, Slot
 from .interface import Port
 from .packed_states import Packed
 from .plan import StoredState
 from .templates import OPSET
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "weft.json"
 MODEL_FILE = "model.onnx"
 ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model.onnx"
+PREFILL_FILE = "prefill.onnx"
+PREFILL_FROM = 16  # tokens in a step
 STATES_FILE = "states.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 GENAI_FILE = "genai_config.json"
@@ -34,19 +38,30 @@ def manifest(
     it is filled with before the first token, or null when `states.safetensors` has it. A state of kind `constant` is
     an output of the `encoder`, a model of its own that runs once; it stays as it is, so its `output` is null. One with
     `parts` is made of the states at these paths, one after another in each row, each of that `shape`.
+    `cache` says how caches are passed: `appended`, values that grow, or `shared`, buffers of `capacity` that the model
+    writes into, with compact rows. `prefill` is a second model of the same interface for steps of at least `from`
+    tokens. `session` and `providers` are how the target wants ONNX Runtime set up; `kernels` the operators that stand
+    for composites; `quantization` what is stored in fewer bits.
     `genai` is the configuration for ONNX Runtime's generation library; `genai_misfit` says why there is none.
     """
     return {
         "format": FORMAT,
         "model": built.module.name,
         "form": built.module.form,
-        "target": "portable",
+        "target": built.target.name,
+        "cache": built.cache,
+        "precision": "float32",
+        "session": dict(built.target.session),
+        "providers": list(built.target.providers),
         "file": model_file(built),
         "opset": OPSET,
         "inputs": [_port(p) for p in built.inputs],
         "outputs": [_port(p) for p in built.outputs],
         "states": [*(_state(join(path), *entry) for path, entry in built.states.items()), *map(_packed, built.packed)],
         "encoder": _encoder(built.encoder),
+        "prefill": {"file": PREFILL_FILE, "from": PREFILL_FROM} if built.prefill else None,
+        "kernels": _kernels(built),
+        "quantization": quantization(built),
         "vocabulary": _vocabulary(built),
         "context": metadata.get("context"),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
@@ -55,6 +70,38 @@ def manifest(
         "metadata": {k: v for k, v in metadata.items() if k != "context"},
         "files": {name: dict(entry) for name, entry in files.items()},
     }
+
+
+def _kernels(built: Built) -> dict[str, dict[str, int]]:
+    """For every composite that the target knows: how many calls each operator stands for, "body" for none.
+
+    Layers that are alike are written once, so this counts functions and not layers.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for decision in built.decisions:
+        here = counts.setdefault(decision.definition, {})
+        operator = decision.operator or "body"
+        here[operator] = here.get(operator, 0) + 1
+    return counts
+
+
+def quantization(built: Built) -> list[dict[str, Any]]:
+    """What is stored in fewer bits: for each scheme its weights, the bytes they take and those they took."""
+    found: dict[str, dict[str, Any]] = {}
+    for slot in built.slots:
+        source = slot.stored.parameter.source
+        if isinstance(source, Quantized):
+            here = found.setdefault(source.scheme.name, {"scheme": source.scheme.name, "weights": 0, "bytes": 0})
+            here["weights"] += source.part == "codes"
+            here["bytes"] += slot.length
+            here["float32_bytes"] = here.get("float32_bytes", 0) + _values(slot)
+    return list(found.values())
+
+
+def _values(slot: Slot) -> int:
+    """Bytes that the values behind codes take in float32."""
+    source = slot.stored.parameter.source
+    return 4 * prod(slot.stored.parameter.shape) if isinstance(source, Quantized) and source.part == "codes" else 0
 
 
 def _vocabulary(built: Built) -> int | None:

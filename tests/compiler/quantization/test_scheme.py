@@ -44,8 +44,9 @@ def test_double_quantization_saves_what_the_paper_says() -> None:
 
 
 def test_names_are_those_of_recipes() -> None:
-    schemes = (Grouped(4, 128), Grouped(2, 16, False), PerColumn(), PerColumn(7), NF4(), NF4(32, False), Half("bfloat16"))
-    assert [scheme.name for scheme in schemes] == [
+    groups = (Grouped(4, 128), Grouped(2, 16, False))
+    others = (PerColumn(), PerColumn(7), NF4(), NF4(32, False), Half("bfloat16"))
+    assert [scheme.name for scheme in (*groups, *others)] == [
         "int4(group = 128)", "int2(group = 16, asymmetric)", "int8", "int7", "nf4(group = 64, double)",
         "nf4(group = 32)", "bfloat16",
     ]
