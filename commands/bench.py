@@ -80,8 +80,8 @@ def _shown(found: Bench) -> list[RenderableType]:
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     about = f"{found.target} on {found.device}, {threads}, prompts of {found.prompt:,} tokens, {found.tokens:,} after"
     parts: list[RenderableType] = [heading(found.model, about), "", _speed(found), "", _sizes(found)]
-    if found.decode is not None:
-        parts += ["", _bound(found, found.decode)]
+    if found.share is not None:
+        parts += ["", _bound(found, found.share)]
     parts += ["", _where("prompt", found.profile_prefill)]
     if found.profile_decode is not None:
         parts += ["", _where("token", found.profile_decode)]
@@ -112,7 +112,7 @@ def _sizes(found: Bench) -> Table:
     return rows
 
 
-def _bound(found: Bench, decode: Spread) -> Table:
+def _bound(found: Bench, share: float) -> Table:
     rows = table("bound by memory", ">", "")
     for format, bytes in found.weights.items():
         rows.add_row(f"weights, {format}", _bytes(bytes), "read for one token")
@@ -120,8 +120,8 @@ def _bound(found: Bench, decode: Spread) -> Table:
     passes, middle = len(found.bandwidth.passes), _speed_of(found.bandwidth.middle)
     note = f"the best of {passes} passes between the rounds; median {middle}"
     rows.add_row("memory is read with", _speed_of(found.bandwidth.best), note)
-    rows.add_row("ceiling, tokens/s", f"{found.ceiling:.3g}", "if nothing else took time")
-    rows.add_row("reached", f"{100 * decode.median / found.ceiling:.0f} %", "by the median")
+    rows.add_row("ceiling, tokens/s", _number(found.ceiling), "if nothing else took time")
+    rows.add_row("reached", f"{100 * share:.0f} %", "by the median")
     again = "if its bytes stayed in the caches of the processor from token to token"
     rows.add_row("read again and again", _speed_of(found.near.best), again)
     return rows
@@ -150,7 +150,11 @@ def _row(calls: float, seconds: float, whole: float) -> Sequence[str]:
 
 
 def _spread(spread: Spread) -> tuple[str, str]:
-    return f"{spread.median:,.4g}", f"{spread.least:,.4g} – {spread.most:,.4g}"
+    return _number(spread.median), f"{_number(spread.least)} – {_number(spread.most)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _bytes(value: float) -> str:

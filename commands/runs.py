@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,16 +24,17 @@ from ..lang.diagnostics import WeftError
 from ..lang.program import read
 from ..runtime import files
 from ..runtime.adapters.runs import export_adapter, has_adapters
+from ..runtime.conventions import Conventions
 from ..runtime.engines import Engine, TorchCached, TorchFull
 from ..runtime.hub.begin import begin
-from ..runtime.hub.record import FOLDER
+from ..runtime.hub.record import CONFIG, FOLDER
 from ..runtime.hub.tensors import StoredTensors
-from ..runtime.hub.writing import export_checkpoint
+from ..runtime.hub.writing import config_of, export_checkpoint
 from ..runtime.inputs import Reading
 from ..runtime.model import build, load_weights
 from ..runtime.run import Run
 from ..runtime.session import Session
-from ..runtime.tokenizer import Tokenizer
+from ..runtime.tokenizer import END, Tokenizer
 
 
 def open_session(folder: Path, device: str) -> Session:
@@ -85,6 +87,12 @@ class Trained:
         return min([*asked, *([longest] if longest else [])], default=None)
 
     @property
+    def vocabulary(self) -> int | None:
+        """The number of logits per token."""
+        axes = self.module.main.output_types[0].axes
+        return axes[-1].size.value if axes and axes[-1].size.is_constant else None
+
+    @property
     def begin(self) -> tuple[int, ...]:
         """The tokens that a decoder with an encoder starts with, where the run was imported with such."""
         return begin(self.run.folder / FOLDER)
@@ -99,9 +107,9 @@ class Trained:
         if cached and self.module.stream:
             decoder = step(self.module)
             model = self._loaded(decoder, "decoder.py")
-            return TorchCached(model, self.context, device, bool(decoder.encoder))
+            return TorchCached(model, self.context, device, bool(decoder.encoder), self.vocabulary)
         reading = Reading.of(self.module)
-        return TorchFull(self._loaded(self.module, "model.py"), self.context, device, reading)
+        return TorchFull(self._loaded(self.module, "model.py"), self.context, device, reading, self.vocabulary)
 
     def _loaded(self, module: Module, file: str) -> Any:
         model = build(to_torch(module), module.name, self.run.stage(self.stage) / f"generate_{file}")
@@ -114,10 +122,22 @@ class Trained:
         metadata: dict[str, Any] = {} if self.context is None else {"context": self.context}
         if self.begin:
             metadata["begin"] = list(self.begin)
-        if self.run.conventions is not None:
-            metadata["text"] = self.run.conventions.to_json()
+        if (texts := self._texts()) is not None:
+            metadata["text"] = texts.to_json()
         tokenizer = self.run.tokenizer if self.run.tokenizer.is_file() else None
-        return to_onnx(module, self.weights, folder, tokenizer=tokenizer, metadata=metadata)
+        made = to_onnx(module, self.weights, folder, tokenizer=tokenizer, metadata=metadata)
+        if (config := config_of(self.run)) is not None:
+            files.write_json(made / CONFIG, config)
+        return made
+
+    def _texts(self) -> Conventions | None:
+        """How texts begin and end: as the files of a checkpoint say, else with the end token of a trained tokenizer."""
+        if self.run.conventions is not None or not self.run.tokenizer.is_file():
+            return self.run.conventions
+        added = json.loads(self.run.tokenizer.read_text(encoding="utf-8")).get("added_tokens", ())
+        if not any(token["content"] == END for token in added):
+            return None
+        return Conventions((END,), True, {"bos_token": END, "eos_token": END})
 
     def export_torch(self, folder: Path) -> Path:
         """The run as PyTorch source that needs nothing of Weft, with weights and tokenizer beside it."""

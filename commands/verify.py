@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _FULL = 50_000_000
 """Parameters up to which the reference runs a model at full size."""
+_WIDE = 3_000_000
+"""Parameters up to which a model is checked at widths that a target's kernels take."""
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -79,7 +81,10 @@ def _small(program: Program, name: str, arguments: Namespace, terminal: Terminal
     """A model at small sizes, with random weights."""
     small = shrink(program, name)
     about = f"random weights, at small sizes: {', '.join(f'{n} = {v}' for n, v in small.sizes.items())}"
-    return _Verified(name, small.sizes, about, list(_watched(name, small.module, None, arguments, terminal)))
+    wide = shrink(program, name, wide=True).module
+    targets = wide if wide.parameter_count() <= _WIDE else small.module
+    checks = list(_watched(name, small.module, None, arguments, terminal, targets))
+    return _Verified(name, small.sizes, about, checks)
 
 
 def _of_run(folder: Path, arguments: Namespace, terminal: Terminal) -> Iterator[_Verified]:
@@ -99,7 +104,8 @@ def _of_run(folder: Path, arguments: Namespace, terminal: Terminal) -> Iterator[
 
 
 def _watched(
-    name: str, module: Module, weights: Mapping[str, Any] | None, arguments: Namespace, terminal: Terminal
+    name: str, module: Module, weights: Mapping[str, Any] | None, arguments: Namespace, terminal: Terminal,
+    targets: Module | None = None,
 ) -> Iterator[Check]:
     """The checks as they come, with a line about the last one on a terminal."""
     from ..runtime.verify import verify
@@ -108,7 +114,8 @@ def _watched(
     if terminal.err.is_terminal:
         status = terminal.err.status(f"{name}: building all back ends")
     with status as line:
-        for check in verify(module, compiled=arguments.compile, seed=arguments.seed, weights=weights):
+        checks = verify(module, compiled=arguments.compile, seed=arguments.seed, weights=weights, targets=targets)
+        for check in checks:
             if line is not None:
                 line.update(f"{name}: {check.name} ({check.weights} weights)")
             yield check
@@ -171,7 +178,8 @@ examples:
 The model of a file is taken at small sizes with random weights; that of a run with fewer than {_FULL:,} parameters as
 it is, with its own weights. Each check compares a way to run it (PyTorch in float32 and
 bfloat16, ONNX Runtime, cached decoding in random chunks, padding on either side, packed documents, greedy tokens)
-with the float64 reference. Errors are multiples of the error that rounding alone makes of the same program: up to
+with the float64 reference; the last ones are the export for the target cpu (at widths that its kernels take) and every
+way to store weights in few bits, against the weights that the codes stand for. Errors are multiples of the error that rounding alone makes of the same program: up to
 {RMS_LIMIT:g} (root mean square) and {MAX_LIMIT:g} (largest) count as equal.
 exit codes: 0 all agree, 1 the spec is wrong or something does not agree, 2 the command was called wrongly""",
     _arguments,

@@ -25,11 +25,12 @@ class Small:
     sizes: dict[str, int]
 
 
-def shrink(program: Program, name: str) -> Small:
+def shrink(program: Program, name: str, wide: bool = False) -> Small:
     """Halve the model's sizes and layers one at a time, as long as the program still elaborates.
 
     What must divide still divides and every `require` still holds, because each step is elaborated. Heads end at 2 or
     more and widths at 16 or more where the constraints allow it, so that no two axes that differ become equal by force.
+    `wide` ends widths of 64 and more at 32, so that heads have a width that kernels take and rows fill a group of codes.
     """
     with deep_recursion():
         unit, item = model_item(program, name)
@@ -38,7 +39,7 @@ def shrink(program: Program, name: str) -> Small:
         sizes = _sizes(component)
         # Where what a fn counts on would not come out whole (a number of buckets that it halves), it keeps its number.
         ceiling = WINDOW if _elaborates(name, component, sizes, span, WINDOW) else None
-        floors = {n: _floor(v) for n, v in sizes.items()}
+        floors = {n: _floor(v, wide) for n, v in sizes.items()}
         changed = True
         while changed:
             changed = False
@@ -64,7 +65,9 @@ def _sizes(component: Component) -> dict[str, int]:
     return found
 
 
-def _floor(value: int) -> int:
+def _floor(value: int, wide: bool) -> int:
+    if wide and value >= 64:
+        return 32
     return 2 if value <= 16 else 3 if value <= 256 else 16
 
 

@@ -13,6 +13,7 @@ from .emit.onnx.targets import Target, find_target
 from .ir.module import Module, Path
 from .passes.cached_attention import CachedAttention
 from .passes.contract import Pass, apply
+from .passes.experts import MIX_GROUPED, Experts
 from .passes.flatten import Flatten
 from .passes.inference import drop_penalties
 from .passes.join import Join
@@ -67,5 +68,6 @@ def after_rules(found: Target, module: Module, quantize: tuple[Choice, ...], con
         return chosen(quantize, path)
 
     reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
+    experts = Experts(quantize, MIX_GROUPED in found.kernels)
     attention = CachedAttention(refusal, found.turned, reach or POSITIONS)
-    return (*passes(), attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())
+    return (*passes(), experts, attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())

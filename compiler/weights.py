@@ -4,24 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
+from typing import Protocol
 
 import numpy as np
 
+from ..lang import errors
+from ..lang.diagnostics import WeftError
 from .ir.module import Module, Parameter, Path
 from .ir.primitive import Array
-from .ir.source import Joined, Quantized, Source, Stored
-from .quantization import nearest
+from .ir.source import Balance, Balanced, Joined, Outlying, Quantized, Source, Stored, origins
+from .quantization import half, nearest
 from .quantization.codes import Quantized as Matrix
-from .quantization.scheme import Scheme
+from .quantization.codes import dequantized
+from .quantization.finite import spelled
+from .quantization.scheme import Grid, Half
 
 Read = Callable[[str], Array]
-# How a matrix [K, N] is quantized: by its place in the module, its values and its scheme.
-Quantize = Callable[[str, Array, Scheme], Matrix]
 
 
-def rounded(path: str, matrix: Array, scheme: Scheme) -> Matrix:
+class Rounding(Protocol):
+    """How matrices become codes. `paths` are the model's own weights that a matrix [K, N] is made of, side by side."""
+
+    def quantized(self, place: str, paths: tuple[str, ...], matrix: Array, source: Quantized) -> Matrix:
+        """Codes and scales of the matrix that will lie at a place of the module."""
+
+    def scales(self, paths: tuple[str, ...], matrix: Array, by: Grid | float) -> Array:
+        """What its rows are multiplied by before they are rounded, [K]: found as `by` says (see Balanced)."""
+
+    def outliers(self, paths: tuple[str, ...], count: int) -> Array:
+        """The numbers, in ascending order, of the `count` inputs of the matrix with the largest outliers."""
+
+
+class Nearest:
     """Rounding to the nearest code: what needs nothing but the weights."""
-    return nearest.quantize(matrix, scheme, name=path)
+
+    def quantized(self, place: str, paths: tuple[str, ...], matrix: Array, source: Quantized) -> Matrix:
+        if source.method != "rtn":
+            raise WeftError(errors.no_calibration(spelled(paths[0])))
+        return nearest.quantize(matrix, source.scheme, name=paths[0])
+
+    def scales(self, paths: tuple[str, ...], matrix: Array, by: Grid | float) -> Array:
+        raise WeftError(errors.no_calibration(spelled(paths[0])))
+
+    def outliers(self, paths: tuple[str, ...], count: int) -> Array:
+        raise WeftError(errors.no_calibration(spelled(paths[0])))
+
+
+NEAREST = Nearest()
 
 
 class Derived(Mapping[str, Array]):
@@ -31,20 +60,20 @@ class Derived(Mapping[str, Array]):
     quantized last is remembered, because its codes and scales are asked for one after another.
     """
 
-    def __init__(self, module: Module, read: Read | Mapping[str, Array], quantize: Quantize = rounded) -> None:
+    def __init__(self, module: Module, read: Read | Mapping[str, Array], rounding: Rounding = NEAREST) -> None:
         self._parameters = dict(module.parameters())
         self._read = read.__getitem__ if isinstance(read, Mapping) else read
-        self._quantize = quantize
-        self._last: tuple[str, Scheme, Matrix] | None = None
+        self._rounding = rounding
+        self._last: tuple[str, Quantized, Matrix] | None = None
 
     def __getitem__(self, path: str) -> Array:
         parameter = self._parameters[path]
-        if parameter.source is None:
+        source, base = parameter.source, _path(path)[:-1]
+        if source is None:
             return self._read(path)
-        base = _path(path)[:-1]
-        if isinstance(parameter.source, Quantized):
+        if isinstance(source, Quantized):
             return _part(self.quantized(path, parameter), parameter)
-        return self._made(parameter.source, base).reshape(parameter.shape)
+        return self._made(source, base).reshape(parameter.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
@@ -57,10 +86,12 @@ class Derived(Mapping[str, Array]):
         source, base = parameter.source, _path(path)[:-1]
         assert isinstance(source, Quantized)
         place = ".".join(map(str, (*base, parameter.name.rpartition("_")[0])))
-        if self._last is None or self._last[:2] != (place, source.scheme):
+        if self._last is None or self._last[0] != place or not _alike(self._last[1], source):
             self._last = None  # what is not needed any more goes before the next matrix comes
             matrix = self._made(source.of, base)
-            self._last = (place, source.scheme, self._quantize(place, matrix, source.scheme))
+            flat = matrix if matrix.ndim == 2 else matrix.reshape(len(matrix) if matrix.ndim else 1, -1)
+            found = self._rounding.quantized(place, _paths(source, base), flat, source)
+            self._last = (place, source, found)
         return self._last[2]
 
     def _made(self, source: Source, base: Path) -> Array:
@@ -71,12 +102,72 @@ class Derived(Mapping[str, Array]):
             return np.transpose(array, order).reshape(shape)
         if isinstance(source, Joined):
             return np.concatenate([self._made(part, base) for part in source.parts], axis=source.axis)
-        raise TypeError("a quantized matrix is part of nothing else")
+        if isinstance(source, Quantized):
+            raise TypeError("a quantized matrix is part of nothing else")
+        matrix, paths = self._made(source.of, base), _paths(source, base)
+        if isinstance(source, Balanced | Balance):
+            scales = self._rounding.scales(paths, matrix, source.by)
+            return scales[:, None] * matrix if isinstance(source, Balanced) else 1 / scales
+        columns = self._rounding.outliers(paths, source.count)
+        if isinstance(source, Outlying) and source.part == "columns":
+            return columns
+        if isinstance(source, Outlying) and source.part == "rows":
+            return matrix[columns]
+        kept = np.ones(len(matrix), np.float32) if isinstance(source, Outlying) else np.array(matrix, np.float32)
+        kept[columns] = 0
+        return kept
 
 
-def derived(module: Module, weights: Read | Mapping[str, Array]) -> Derived:
+def derived(module: Module, weights: Read | Mapping[str, Array], rounding: Rounding = NEAREST) -> Derived:
     """The weights of a module that passes have transformed, from those of the model before."""
-    return Derived(module, weights)
+    return Derived(module, weights, rounding)
+
+
+def _alike(a: Quantized, b: Quantized) -> bool:
+    return (a.of, a.scheme, a.method) == (b.of, b.scheme, b.method)
+
+
+def _paths(source: Source, base: Path) -> tuple[str, ...]:
+    """The weights of the model that something is made from."""
+    return tuple(".".join(map(str, part.path(base))) for part in origins(source))
+
+
+def stand_for(module: Module, derived: Derived, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights of the model that a module's codes stand for: those that are quantized come back changed.
+
+    `derived` are the module's weights, made from `weights`. Sources of quantized matrices are taken apart again.
+    """
+    found = dict(weights)
+    for path, parameter in module.parameters():
+        source = parameter.source
+        if isinstance(source, Quantized) and source.part == "codes":
+            _returned(source.of, dequantized(derived.quantized(path, parameter)), _path(path)[:-1], found)
+    return found
+
+
+def _returned(source: Source, matrix: Array, base: Path, found: dict[str, Array]) -> None:
+    """Put what a matrix holds back into the weights that it was made from."""
+    if isinstance(source, Joined):
+        start = 0
+        for part in source.parts:
+            width = _width(part, base, found)
+            _returned(part, matrix[:, start : start + width], base, found)
+            start += width
+        return
+    if not isinstance(source, Stored):
+        raise TypeError("a quantized matrix is part of nothing else")
+    path = ".".join(map(str, source.path(base)))
+    order = [i for group in source.dimensions for i in group]
+    shape = [found[path].shape[i] for i in order]
+    found[path] = np.transpose(matrix.reshape(shape), np.argsort(order)).astype(np.float32)
+
+
+def _width(source: Source, base: Path, found: Mapping[str, Array]) -> int:
+    """The columns of a stored weight as a matrix."""
+    if not isinstance(source, Stored):
+        raise TypeError("only stored weights lie side by side")
+    shape = found[".".join(map(str, source.path(base)))].shape
+    return prod(shape[i] for i in source.dimensions[-1])
 
 
 def _path(name: str) -> Path:
@@ -84,12 +175,14 @@ def _path(name: str) -> Path:
 
 
 def _part(matrix: Matrix, parameter: Parameter) -> Array:
-    """Codes [N, J, M], scales [N, J] and zeros [N, J] of groups; codes [K, N] and scales [N] of columns."""
+    """Codes [N, J, M], scales [N, J], zeros [N, J] of groups; codes [K, N], scales [N] of columns; 16-bit floats."""
     source = parameter.source
     assert isinstance(source, Quantized)
+    if isinstance(source.scheme, Half):
+        return half.restored(matrix.codes, source.scheme.kind).reshape(parameter.shape)
     if source.part == "codes":
         codes = matrix.codes
-        if len(parameter.shape) == 3:
+        if len(parameter.shape) > 2:
             return np.ascontiguousarray(codes.T).reshape(parameter.shape)
         return codes
     found = matrix.scales if source.part == "scales" else matrix.zeros

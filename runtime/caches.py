@@ -15,15 +15,15 @@ LEAST = 64
 
 def held(array: NDArray[Any], device: str = "cpu") -> onnxruntime.OrtValue:
     """An array as a value on a device; on the CPU they share their memory."""
-    array = np.ascontiguousarray(array)
+    array = np.require(array, requirements="C")
     if device == "cpu":
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
     return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
 
 
-def capacity(needed: int, before: int, context: int | None) -> int:
-    """The slots of a cache that has to hold so many tokens: twice as many as before, at most as many as the context."""
-    doubled = max(LEAST, 2 * before)
+def capacity(needed: int, context: int | None) -> int:
+    """The slots of a cache that has to hold so many tokens: twice as many, if the context has that many."""
+    doubled = max(LEAST, 2 * needed)
     return max(needed, doubled if context is None else min(doubled, context))
 
 

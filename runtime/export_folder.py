@@ -54,16 +54,16 @@ def session_options(manifest: Mapping[str, Any], threads: int | None) -> onnxrun
     if any(port["name"] == "logits_to_keep" for port in manifest["inputs"]):
         options.log_severity_level = 3  # an input that may be left out: ONNX Runtime would warn of each such model
     for name, value in (manifest.get("session") or {}).items():
-        if name != "providers":
-            options.add_session_config_entry(name, str(value))
+        options.add_session_config_entry(name, str(value))
     return options
 
 
 def chosen_providers(manifest: Mapping[str, Any], asked: Sequence[Any] | None) -> list[Any]:
-    """Where a model runs: as the caller says, else where the export was made for, else on a GPU if there is one."""
+    """Where a model runs: as the caller says, else where the export was made for; a portable one on a GPU, if any."""
     if asked is not None:
         return list(asked)
-    wanted = (manifest.get("session") or {}).get("providers") or [CUDA, CPU]
+    portable = manifest.get("target", "portable") == "portable"
+    wanted = [CUDA, CPU] if portable else manifest.get("providers") or [CUDA, CPU]
     here = [p for p in wanted if _name(p) != CUDA or has_cuda()]
     if any(_name(p) == CUDA for p in here):
         onnxruntime.preload_dlls()

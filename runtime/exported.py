@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ States = Mapping[str, onnxruntime.OrtValue]
 SOURCE_MASK = "encoder_attention_mask"
 KEPT = "logits_to_keep"
 COUNTS = "token_counts"
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """A binding, and the caches that it holds beside what is bound anew for every step."""
+
+    model: onnxruntime.InferenceSession
+    buffers: Sequence[onnxruntime.OrtValue]
+    binding: onnxruntime.IOBinding
+
+    def holds(self, model: onnxruntime.InferenceSession, buffers: Sequence[onnxruntime.OrtValue]) -> bool:
+        return self.model is model and all(a is b for a, b in zip(self.buffers, buffers, strict=True))
 
 
 class Exported:
@@ -54,6 +67,9 @@ class Exported:
         self.shared: bool = self.manifest.get("cache", "appended") == "shared"
         self._states: list[dict[str, Any]] = self.manifest["states"]
         self._changed = [state for state in self._states if state["output"] is not None]
+        self._placed = [state for state in self._changed if self.shared and state["kind"] == "grow"]
+        self._passed = [state for state in self._states if state not in self._placed]
+        self._bound: _Bound | None = None
         self._inputs: dict[str, dict[str, Any]] = {port["name"]: port for port in self.manifest["inputs"]}
         self._output: str = self.manifest["outputs"][0]["name"]
         others = [name for name in self._inputs if name not in self._given()]
@@ -130,6 +146,7 @@ class Exported:
         if constants and constants[SOURCE_MASK].shape()[0] != batch:
             rows = constants[SOURCE_MASK].shape()[0]
             raise WeftError(errors.session_input("source", f"it has {rows} rows for {batch} rows of tokens"))
+        self._bound = None  # caches that nobody else holds any more are given back
         computed: dict[str, Array] = {}
         if any(s["initial"] is None for s in self._states):
             from safetensors.numpy import load_file
@@ -196,7 +213,7 @@ class Exported:
         used = int(states[COUNTS].numpy()[wanted].max()) if self.shared else 0
         for state in self._states:
             value, axis = states[state["path"]], state["shape"].index("batch")
-            if self._in_place(state):
+            if state in self._placed:
                 slots = value.shape()[state["axis"]]
                 result[state["path"]] = caches.taken(value, state["axis"], wanted, slots, used, self.device)
             else:
@@ -237,7 +254,7 @@ class Exported:
         columns = ids.shape[1]
         wanted = columns if scores is None else min(scores, columns)
         model = self._model(columns)
-        binding = model.io_binding()
+        binding = self._binding(model, states)
         binding.bind_cpu_input("input_ids", ids)
         for name, array in given.items():
             if name in self._inputs:
@@ -248,18 +265,42 @@ class Exported:
             binding.bind_cpu_input(name, array)
         if SOURCE_MASK in self._inputs:
             binding.bind_ortvalue_input(SOURCE_MASK, states[SOURCE_MASK])
-        for state in self._states:
+        fresh = [state for state in self._passed if state["output"] is not None]
+        for state in self._passed:
             binding.bind_ortvalue_input(state["input"], states[state["path"]])
-        binding.bind_output(self._output, "cpu")
-        for state in self._changed:
-            if self._in_place(state):
-                binding.bind_ortvalue_output(state["output"], states[state["path"]])
-            else:
-                binding.bind_output(state["output"], self.device)
+        for state in fresh:
+            binding.bind_output(state["output"], self.device)
+        room = self._room(len(ids), columns, wanted)
+        if room is None:
+            binding.bind_output(self._output, "cpu")
+        else:
+            binding.bind_ortvalue_output(self._output, caches.held(room))
         model.run_with_iobinding(binding)
-        logits, *after = binding.get_outputs()
-        found = {s["path"]: value for s, value in zip(self._changed, after, strict=True) if not self._in_place(s)}
-        return self._aligned(logits.numpy(), last, columns, scores), {**states, **found}
+        if room is not None and not fresh:
+            return self._aligned(room, last, columns, scores), states
+        *after, logits = binding.get_outputs()[len(self._placed) :]
+        found = {s["path"]: value for s, value in zip(fresh, after, strict=True)}
+        return self._aligned(logits.numpy() if room is None else room, last, columns, scores), {**states, **found}
+
+    def _room(self, rows: int, columns: int, wanted: int) -> Array | None:
+        """Where the logits of a step go, if their shape is known and the model runs on the CPU."""
+        output = self.manifest["outputs"][0]
+        shape = tuple({"batch": rows, "sequence": columns, KEPT: wanted}.get(n, n) for n in output["shape"])
+        known = self.device == "cpu" and all(isinstance(n, int) for n in shape)
+        return np.empty(shape, output["dtype"]) if known else None
+
+    def _binding(self, model: onnxruntime.InferenceSession, states: States) -> onnxruntime.IOBinding:
+        """What a run is bound to; shared caches stay bound as long as they are the same."""
+        buffers = [states[state["path"]] for state in self._placed]
+        if self._bound is not None and self._bound.holds(model, buffers):
+            return self._bound.binding
+        self._bound, binding = None, model.io_binding()
+        for state, buffer in zip(self._placed, buffers, strict=True):
+            binding.bind_ortvalue_input(state["input"], buffer)
+            binding.bind_ortvalue_output(state["output"], buffer)
+        if buffers:
+            self._bound = _Bound(model, buffers, binding)
+        return binding
 
     def _aligned(self, logits: Array, last: Array, columns: int, scores: int | None) -> Array:
         """One entry per column, or the last ones of each row; `logits` end with the last column, or each row's own."""
@@ -319,19 +360,15 @@ class Exported:
 
     def _with_room(self, states: States, used: int, needed: int) -> States:
         """The states with caches that have enough slots."""
-        small = [s for s in self._changed if self._in_place(s) and states[s["path"]].shape()[s["axis"]] < needed]
-        if not small:
+        if not self._placed or states[self._placed[0]["path"]].shape()[self._placed[0]["axis"]] >= needed:
             return states
+        self._bound = None
         found = dict(states)
-        for state in small:
+        for state in self._placed:
             value, axis = states[state["path"]], state["axis"]
-            slots = caches.capacity(needed, value.shape()[axis], self.context)
+            slots = caches.capacity(needed, self.context)
             found[state["path"]] = caches.grown(value, axis, slots, used, self.device)
         return found
-
-    def _in_place(self, state: Mapping[str, Any]) -> bool:
-        """Whether a step writes into the state that it was given."""
-        return self.shared and state["kind"] == "grow"
 
     # ------------------------------------------------------------------ checks
 

@@ -13,8 +13,8 @@ from .sampling import GREEDY, Sampling
 from .tokenizer import Tokenizer
 
 __all__ = [
-    "LENGTH", "Choice", "Piece", "Prompt", "Result", "Settings", "generate", "generate_text", "read_prompt", "results",
-    "stream", "stream_texts",
+    "LENGTH", "Choice", "Engine", "Piece", "Prompt", "Result", "Sampling", "Settings", "generate", "generate_text",
+    "read_prompt", "results", "stream", "stream_texts",
 ]
 
 

@@ -67,8 +67,9 @@ class Chances:
     def at(self, point: float) -> int:
         """The token at a point from 0 to below 1 of the chances laid end to end."""
         sums = np.cumsum(self.chances)
-        # Rounding may leave the last sum below a point that is nearly 1: it belongs to the last token that can come.
-        place = min(int(np.searchsorted(sums, point * sums[-1], side="right")), int(np.flatnonzero(self.chances)[-1]))
+        place = min(int(np.searchsorted(sums, point * sums[-1], side="right")), len(sums) - 1)
+        while not self.chances[place]:  # a point that is nearly 1 may be rounded to the end, past all that can come
+            place -= 1
         return int(self.ids[place])
 
     def of(self, token: int) -> float:
@@ -95,10 +96,12 @@ def chances(logits: Array, sampling: Sampling, seen: Collection[int] = ()) -> Ch
     values = penalised(logits, sampling, seen)
     if sampling.greedy:
         return Chances(np.array([np.argmax(values)]), np.ones(1))
-    values = values.astype(np.float64) / sampling.temperature
-    ids = _largest(values, sampling.top_k) if sampling.top_k is not None else np.arange(len(values))
-    found = np.exp(values[ids] - values.max())
-    found /= found.sum()
+    ids = np.arange(len(values)) if sampling.top_k is None else _largest(values, sampling.top_k)
+    # In the precision of the logits, which is that of their errors; sums are exact enough for any vocabulary.
+    scaled = (values if sampling.top_k is None else values[ids]).astype(np.result_type(values, np.float32))
+    scaled /= sampling.temperature
+    scaled -= scaled.max()
+    found = np.exp(scaled, out=scaled).astype(np.float64)
     if sampling.top_p is not None:
         keep = _nucleus(found, sampling.top_p)
         ids, found = ids[keep], found[keep]
@@ -143,9 +146,10 @@ def _largest(values: Array, count: int) -> Array:
 
 
 def _nucleus(found: Array, share: float) -> Array:
-    """The places, in ascending order, of the fewest chances [n] that sum to a share."""
-    # All chances up to (1 - share) / n together are too few to be missed: only the others need sorting.
-    few = np.flatnonzero(found > (1 - share) / len(found))
+    """The places, in ascending order, of the fewest weights [n] that sum to a share of all."""
+    total = found.sum()
+    # All weights up to (1 - share) / n together are too few to be missed: only the others need sorting.
+    few = np.flatnonzero(found > (1 - share) / len(found) * total)
     order = few[np.argsort(-found[few], kind="stable")]
-    kept = int(np.searchsorted(np.cumsum(found[order]), share)) + 1
+    kept = int(np.searchsorted(np.cumsum(found[order]) / total, share)) + 1
     return np.sort(order[:kept])

@@ -24,22 +24,21 @@ from ..compiler.emit.onnx.interface import PUBLIC
 from ..compiler.emit.reference import initial_states, run
 from ..compiler.emit.torch import to_torch
 from ..compiler.emit.weights import random_weights
-from ..compiler.ir.graph import Node
 from ..compiler.ir.module import Module
-from ..compiler.ir.primitive import align
 from ..compiler.ir.sources import one_per_row
 from ..compiler.passes.contract import apply
 from ..compiler.passes.inference import drop_penalties
 from ..compiler.passes.pipeline import passes
 from ..compiler.stream import encoding, rows, step
 from ..compiler.tolerance import BFLOAT16, FLOAT32, Scale, Verdict, judge
-from ..lang.axes import TensorType, union
+from .decided import ROWS, decided
 from .inputs import Reading, packed, padded, part
 from .model import build
 from .session import Session
+from .verify_targets import target_checks
 
 Array = NDArray[Any]
-ROWS, TOKENS, GREEDY, CANDIDATES = 2, 12, 8, 64
+TOKENS, GREEDY = 12, 8
 LONGER = 3
 WEIGHTS = (("normal", 1.0), ("small", 0.01))
 
@@ -60,12 +59,13 @@ class Check:
 
 def verify(
     module: Module, *, compiled: bool = False, bfloat16: bool = True, weight_sets: int = len(WEIGHTS), seed: int = 0,
-    weights: Mapping[str, Mapping[str, Array]] | None = None,
+    weights: Mapping[str, Mapping[str, Array]] | None = None, targets: Module | None = None,
 ) -> Iterator[Check]:
     """All checks of a module in full form, one after another.
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
-    is less to wait for. `weights` (sets by name) stand in the place of random ones. The reference runs the module as it
+    is less to wait for. `weights` (sets by name) stand in the place of random ones. `targets` is the same model at
+    widths that a target's kernels take: with it its exports and quantized weights are checked, too. The reference runs the module as it
     was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`): the reference
     runs in float64 NumPy.
     """
@@ -76,6 +76,9 @@ def verify(
         drawn = {label: random_weights(plain, seed, scale) for label, scale in WEIGHTS[:weight_sets] if not weights}
         for label, values in (weights or drawn).items():
             yield from _Verification(plain, back_ends, label, values, seed).checks()
+    if targets is not None:
+        for name, verdict, note in target_checks(targets, random_weights(targets, seed), seed):
+            yield Check(name, WEIGHTS[0][0], verdict, note)
 
 
 class _BackEnds:
@@ -249,50 +252,6 @@ class _Verification:
         ratio = 0.0 if same else float("inf")
         note = " ".join(map(str, full)) if same else f"{full} / {cached} / {onnx}"
         return Check("greedy: full = cached = ONNX", self.label, Verdict(ratio, ratio, same, False), note)
-
-
-def decided(
-    module: Module, weights: Mapping[str, Array], reading: Reading, sizes: tuple[int, int], unit: float
-) -> dict[str, Array] | None:
-    """Rows of inputs on which a precision cannot turn a hard choice; None for a model that makes none.
-
-    A `top` of two scores that are nearer than rounding can tell apart is a coin toss, after which two correct programs
-    differ wholly. Of many random rows those are taken whose closest choice is furthest apart, in units of the spread
-    that the precision gives the scores (Monte-Carlo arithmetic). `sizes` are the lengths of text and source.
-    """
-    if not any(node.op == "top" for function in module.functions.values() for node in function.graph.nodes()):
-        return None
-    given = reading.drawn(CANDIDATES, *sizes, np.random.default_rng(2))
-    runs: list[list[tuple[int, Array]]] = []
-    for noise in (None, *((unit, np.random.default_rng((3, i))) for i in range(2))):
-        seen: list[tuple[int, Array]] = []
-
-        def watch(node: Node, types: tuple[TensorType, ...], operands: tuple[Array, ...], seen: Any = seen) -> None:
-            if node.op == "top":
-                type = TensorType(union(types))
-                scores = align(operands[0], types[0], type.axes)
-                if len(operands) == 2:
-                    scores = np.where(align(operands[1], types[1], type.axes), scores, -np.inf)
-                scores = np.moveaxis(scores, type.index(node["over"]), -1)
-                seen.append((node["count"], scores.reshape(CANDIDATES, -1, scores.shape[-1])))
-
-        run(module, weights, given, noise=noise, observe=watch)
-        runs.append(seen)
-    closest = np.full(CANDIDATES, np.inf)
-    for exact, *noisy in zip(*runs, strict=True):
-        count, scores = exact
-        if count >= scores.shape[-1]:
-            continue
-        kept = np.isfinite(scores)  # what a mask takes away is no choice
-        errors = [np.where(kept, s - np.where(kept, scores, 0), 0) ** 2 for _, s in noisy]
-        spread = np.sqrt(np.mean(errors, axis=(0, -1)))
-        ordered = np.sort(scores, axis=-1)[..., ::-1]
-        choice = np.isfinite(ordered[..., count])
-        gap = np.where(choice, ordered[..., count - 1], np.inf) - np.where(choice, ordered[..., count], 0)
-        margin = gap / np.maximum(spread, 1e-300)
-        closest = np.minimum(closest, margin.min(axis=1))
-    best = np.argsort(-closest, kind="stable")[:ROWS]
-    return {name: array[best] for name, array in given.items()}
 
 
 def _chunks(length: int, draw: np.random.Generator) -> tuple[int, ...]:

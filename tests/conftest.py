@@ -10,5 +10,5 @@ assert weft.runtime
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--programs", type=int, default=300, help="how many random programs test_agreement.py draws")
-    parser.addoption("--sequences", type=int, default=400, help="how many sequences test_pass_sequences.py draws")
+    parser.addoption("--sequences", type=int, default=240, help="how many sequences test_pass_sequences.py draws")
     parser.addoption("--regenerate", action="store_true", help="write golden files anew instead of comparing with them")

@@ -1,13 +1,18 @@
 """The documents hold: every example in them is checked, and nothing of the language is left out of the reference.
 
 Blocks marked `llm` check without a finding, `llm-part` (and those of the README) are excerpts that parse, and
-`llm-error CODE` give that error.
+`llm-error CODE` give that error. Blocks marked `python` run in the order of their page, in one namespace, and print
+what the block marked `text` after them holds.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from weft.compiler.check import check
@@ -67,6 +72,24 @@ def test_the_message_shown_in_the_reference_is_the_message_given() -> None:
     (shown,) = re.findall(r"^```text\n(error.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)
     (text,) = [b[3] for b in blocks() if b[2] == "E0312" and b[0].startswith("language")]
     assert render(diagnose("scores.llm", text)) == shown
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["passes.md"])
+def test_the_python_of_a_page_runs_and_prints_what_stands_below_it(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # where dataclasses look up their own module
+    found = list(PYTHON.finditer(text))
+    assert len(found) > 5
+    for block in found:
+        line = text.count("\n", 0, block.start(1)) + 1
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * (line - 1) + block[1], str(ROOT / "docs" / page), "exec"), module.__dict__)
+        assert printed.getvalue().strip() == (block[2] or "").strip(), f"{page}:{line}"
 
 
 @pytest.mark.parametrize("name", sorted(BUILTINS))

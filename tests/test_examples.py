@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
 import pytest
-from library import EVERY, EXAMPLES, REPRESENTATIVE
+from library import EVERY, EXAMPLES, REPRESENTATIVE, example
 from weft.compiler.check import check
 from weft.compiler.shrink import shrink
 from weft.compiler.stream import state_plan, step
@@ -67,3 +68,15 @@ def test_a_checkpoint_from_elsewhere_gives_the_vectors_of_its_own_library(capfd:
     example = runpy.run_path(str(EXAMPLES / "sentence_encoder.py"))
     assert example["main"]() == 0
     assert "vectors of 384 numbers" in capfd.readouterr().out
+
+
+def test_a_pass_and_a_rule_of_ones_own_do_what_they_say(capfd: pytest.CaptureFixture[str]) -> None:
+    assert example("passes").main() == 0
+    shown = capfd.readouterr().out
+    before, after, rewritten = re.findall(r"^function .*?^}$", shown, re.MULTILINE | re.DOTALL)
+    assert all(op in before for op in ("neg", "div", "value=4.0", "value=2.0"))
+    assert "neg" not in after and "div" not in after and "value=-0.5" in after
+    assert "callee=softplus" in rewritten and "exp" not in rewritten
+    for part in (before, after, rewritten):  # what the page shows is what the example prints
+        page = (EXAMPLES.parent / "docs" / "passes.md").read_text("utf-8")
+        assert part in page or part is before

@@ -48,8 +48,7 @@ def main(checkpoint: Path, out: Path, kind: str) -> None:
     family = config["model_type"]
     heads = config.get("num_attention_heads") or config["n_head"]
     groups = config.get("num_key_value_heads") or heads
-    unfinished = out.with_suffix(".unfinished")
-    writer = gguf.GGUFWriter(unfinished, family)
+    writer = gguf.GGUFWriter(out, family)
     writer.add_name(out.stem)
     writer.add_file_type(FILE_TYPES[kind])
     _describe(writer, config)
@@ -72,7 +71,6 @@ def main(checkpoint: Path, out: Path, kind: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    unfinished.rename(out)
 
 
 def _describe(writer: Any, config: dict[str, Any]) -> None:

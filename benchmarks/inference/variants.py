@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,7 @@ from .environments import ENVIRONMENTS, environment
 from .shapes import SHAPES, Shape
 
 HERE = Path(__file__).parent
-REFERENCE = "weft-fp32"
-"""The row that must write the same tokens as every other of full precision."""
+FAMILIES = ("llama", "gpt2")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Variant:
     """One row of the table.
 
     `bits` says which rows compete with each other: those whose weights take as much room. `options` go to what makes
-    the files; `dtype` to transformers, which reads the checkpoint itself. `families` are those it can run.
+    the files; `dtype` to transformers, which reads the checkpoint itself. `families` are those it can run. The others
+    with its bits are compared with the row of Weft that is the `main` one of these.
     """
 
     name: str
@@ -30,7 +31,8 @@ class Variant:
     bits: str
     options: tuple[str, ...] = ()
     dtype: str = "float32"
-    families: tuple[str, ...] = ("llama", "gpt2")
+    families: tuple[str, ...] = FAMILIES
+    main: bool = False
 
     @property
     def exact(self) -> bool:
@@ -46,8 +48,8 @@ def _genai(name: str, bits: str, *options: str, precision: str | None = None) ->
     return Variant(f"genai-{name}", "genai", bits, ("-p", precision or bits, *extra), families=("llama",))
 
 
-def _weft(name: str, bits: str, *options: str) -> Variant:
-    return Variant(f"weft-{name}", "weft", bits, options)
+def _weft(name: str, bits: str, *options: str, main: bool = False) -> Variant:
+    return Variant(f"weft-{name}", "weft", bits, options, main=main)
 
 
 def _llama(name: str, bits: str) -> Variant:
@@ -57,7 +59,7 @@ def _llama(name: str, bits: str) -> Variant:
 VARIANTS = {
     v.name: v
     for v in (
-        _weft("portable", "fp32"),
+        _weft("portable", "fp32", main=True),
         _genai("fp32", "fp32"),
         _genai("fp32-prune", "fp32", "prune_lm_head=true", precision="fp32"),
         Variant("transformers-fp32", "transformers", "fp32"),
@@ -122,10 +124,10 @@ def make(place: Place, shape: Shape, variant: Variant) -> None:
         shutil.rmtree(unfinished)
     if variant.system == "weft":
         run = place.root / "runs" / shape.name
+        weft = [python, "-c", "import weft.cli; raise SystemExit(weft.cli.main())"]
         if not run.exists():
-            _call([python, "-m", "weft.cli", "import", checkpoint, "--out", str(run)], out)
-        _call([python, "-m", "weft.cli", "export", str(run), "--to", "onnx", "--out", str(unfinished),
-               *variant.options], out)
+            _call([*weft, "import", checkpoint, "--out", str(run)], out)
+        _call([*weft, "export", str(run), "--to", "onnx", "--out", str(unfinished), *variant.options], out)
     elif variant.system == "genai":
         _call([python, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint, "-o", str(unfinished), "-e", "cpu",
                "-c", str(place.root / "cache"), *variant.options], out)
@@ -135,5 +137,7 @@ def make(place: Place, shape: Shape, variant: Variant) -> None:
 
 
 def _call(command: Sequence[str], out: Path) -> None:
+    """Run a tool; what it says goes into a file beside what it makes. It must not ask the network for anything."""
+    settings = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with out.with_name(f"{out.name}.log").open("a") as log:
-        subprocess.run(command, check=True, cwd=HERE.parent, stdout=log, stderr=log)
+        subprocess.run(command, check=True, cwd=HERE.parent, stdout=log, stderr=log, env=settings)

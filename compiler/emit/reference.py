@@ -30,6 +30,9 @@ EXACT = frozenset(
 )
 
 
+_CONTROL = {"call": "_call", "repeat": "repeat", "scan": "_scan"}
+
+
 class Outputs(NamedTuple):
     """What a run gives: the entry's values, its penalties by name, and the states after the step by path of sites."""
 
@@ -84,7 +87,7 @@ def run(
             states = initial_states(module, weights, sizes)
         if PAST in sizes:
             ambient.setdefault("past", np.asarray(sizes[PAST]))
-    interpreter = _Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None, observe)
+    interpreter = Interpreter(module, weights, ambient, states or {}, sizes, Noise(*noise) if noise else None, observe)
     entry = module.main
     results = interpreter.invoke(entry, tuple(inputs[name] for name, _ in entry.inputs), (), ())
     values = tuple(r for r, name in zip(results, entry.outputs, strict=True) if not name.startswith("penalty."))
@@ -105,7 +108,7 @@ def evaluate(
     """
     rows, tokens = ambient["positions"].shape
     sizes = {module.batch: rows, module.sequence: tokens}
-    interpreter = _Interpreter(module, {}, ambient, {}, sizes, None)
+    interpreter = Interpreter(module, {}, ambient, {}, sizes, None)
     return interpreter.values(function, wanted)
 
 
@@ -119,7 +122,7 @@ def initial_states(module: Module, weights: Mapping[str, Array], sizes: Mapping[
         shape = tuple(a.size.evaluate(bound) for a in state.type.axes)
         if isinstance(state.initial, str):
             filler = module.functions[state.initial]
-            array = _Interpreter(module, weights, {}, {}, dict(bound), None).invoke(filler, (), (), ())[0]
+            array = Interpreter(module, weights, {}, {}, dict(bound), None).invoke(filler, (), (), ())[0]
             value = np.broadcast_to(align(array, filler.output_types[0], state.type.axes), shape)
         else:
             value = np.full(shape, state.initial, DTYPE[state.type.dtype])
@@ -221,8 +224,11 @@ class _QuickFrame(Frame):
 
 
 @dataclass
-class _Interpreter:
-    """One run: what every function may look at, and the states that were updated so far."""
+class Interpreter:
+    """One run: what every function may look at, and the states that were updated so far.
+
+    Subclasses see every node, on which instance it runs and what it is given, through `results` and `repeat`.
+    """
 
     module: Module
     weights: Mapping[str, Array]
@@ -245,15 +251,15 @@ class _Interpreter:
         for (name, type), argument in zip(function.inputs, arguments, strict=True):
             given[name] = _as(argument, type)
             _bind(sizes, type, given[name], f"input `{name}` of {function.name}")
-        frame = self._frame(sizes)
-        for node in self._nodes(function):
-            results = self._results(function, node, values, given, instance, sites, frame)
+        frame = self.frame(sizes)
+        for node in self.nodes(function):
+            results = self.results(function, node, values, given, instance, sites, frame)
             values.update(zip(node.values, results, strict=True))
         for state in function.states:
             self.updated[join((*sites, state.name))] = values[state.update]
         return tuple(values[v] for v in graph.outputs)
 
-    def _results(
+    def results(
         self, function: Function, node: Node, values: Mapping[Value, Array], given: Mapping[str, Array],
         instance: Path, sites: Path, frame: Frame,
     ) -> tuple[Array, ...]:
@@ -264,7 +270,7 @@ class _Interpreter:
             return (self._supplied(node, function, instance, sites),)
         operands = tuple(values[v] for v in node.operands)
         if node.op in ("call", "repeat", "scan"):
-            results: tuple[Array, ...] = getattr(self, "_" + node.op)(
+            results: tuple[Array, ...] = getattr(self, _CONTROL[node.op])(
                 function, node, operands, instance, sites, frame
             )
             return results
@@ -279,18 +285,18 @@ class _Interpreter:
             if id not in needed:
                 needed.add(id)
                 waiting += [v.node for v in graph[id].operands]
-        frame = self._frame(self.sizes)
-        for node in self._nodes(function):
+        frame = self.frame(self.sizes)
+        for node in self.nodes(function):
             if node.id in needed:
-                found.update(zip(node.values, self._results(function, node, found, {}, (), (), frame), strict=True))
+                found.update(zip(node.values, self.results(function, node, found, {}, (), (), frame), strict=True))
         return tuple(found[v] for v in wanted)
 
-    def _nodes(self, function: Function) -> tuple[Node, ...]:
+    def nodes(self, function: Function) -> tuple[Node, ...]:
         if function.name not in self.orders:
             self.orders[function.name] = tuple(function.graph.nodes())
         return self.orders[function.name]
 
-    def _frame(self, sizes: dict[str, int]) -> Frame:
+    def frame(self, sizes: dict[str, int]) -> Frame:
         key = tuple(sorted(sizes.items()))
         if key not in self.frames:
             self.frames[key] = _QuickFrame(sizes)
@@ -324,7 +330,7 @@ class _Interpreter:
         inner = instance if reference is None else reference.resolve(instance)
         return self.invoke(self.module.functions[node["callee"]], operands, inner, (*sites, node["site"]))
 
-    def _repeat(
+    def repeat(
         self, function: Function, node: Node, operands: tuple[Array, ...], instance: Path, sites: Path, frame: Frame
     ) -> tuple[Array, ...]:
         carried, seen = operands[: node["carried"]], operands[node["carried"] :]

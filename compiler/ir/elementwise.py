@@ -99,7 +99,7 @@ ELEMENTWISE = tuple(
         ("sin", 1, _real, np.sin, "torch.sin({0})", "Sin"),
         ("cos", 1, _real, np.cos, "torch.cos({0})", "Cos"),
         ("tanh", 1, _real, np.tanh, "torch.tanh({0})", "Tanh"),
-        ("sigmoid", 1, _real, lambda x: 0.5 * (1 + np.tanh(0.5 * x)), "torch.sigmoid({0})", "Sigmoid"),
+        ("sigmoid", 1, _real, lambda x: np.exp(-np.logaddexp(0, -x)), "torch.sigmoid({0})", "Sigmoid"),
         ("erf", 1, _real, lambda x: _erf(np.asarray(x, np.float64)), "torch.erf({0})", "Erf"),
         ("floor", 1, _real, np.floor, "torch.floor({0})", "Floor"),
         ("ceil", 1, _real, np.ceil, "torch.ceil({0})", "Ceil"),

@@ -1,11 +1,11 @@
-"""How the values of a parameter are made from those that a checkpoint holds: transformed modules store other tensors."""
+"""How the values of a parameter are made from those of a checkpoint: transformed modules store other tensors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..quantization.scheme import NF4, Grouped, Half, PerColumn, Scheme
+from ..quantization.scheme import NF4, Grid, Grouped, Half, PerColumn, Scheme
 from .module import Init, Path, Reference
 
 
@@ -34,20 +34,60 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class Balanced:
+    """A matrix [K, N] whose rows are multiplied by the scales that calibration found for its inputs.
+
+    `by` says how they are found: for a scheme as AWQ does it, or with the alpha of SmoothQuant.
+    """
+
+    of: Source
+    by: Grid | float
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the inputs of a balanced matrix are multiplied with, [K]: one over the scales."""
+
+    of: Source
+    by: Grid | float
+
+
+@dataclass(frozen=True)
 class Quantized:
-    """One part of a quantized matrix: its `codes`, `scales` or `zeros`; `scheme` says how it is quantized."""
+    """One part of a quantized matrix: its `codes`, `scales` or `zeros`, or the `values` of 16-bit floats.
+
+    `scheme` says how it is stored, `method` how the codes are chosen (`rtn`: to nearest, or `gptq`).
+    """
 
     of: Source
     scheme: Scheme
     part: str
+    method: str = "rtn"
 
 
-Source = Stored | Joined | Quantized
+@dataclass(frozen=True)
+class Rest:
+    """A matrix [K, N] with zeros in the rows that meet the `count` inputs with the largest outliers."""
+
+    of: Source
+    count: int
+
+
+@dataclass(frozen=True)
+class Outlying:
+    """Of those inputs: their `columns` [C] among all K, their `rows` [C, N] of the matrix, or a `mask` [K] of others."""
+
+    of: Source
+    count: int
+    part: str
+
+
+Source = Stored | Joined | Balanced | Balance | Quantized | Rest | Outlying
 
 # What the text form of the IR calls these values.
 _WORDS: dict[str, type] = {
     "stored": Stored, "joined": Joined, "quantized": Quantized, "grouped": Grouped, "per_column": PerColumn,
-    "nf4": NF4, "half": Half,
+    "nf4": NF4, "half": Half, "balanced": Balanced, "balance": Balance, "rest": Rest, "outlying": Outlying,
 }
 
 
@@ -77,6 +117,6 @@ def origins(source: Source) -> tuple[Stored, ...]:
     """The parameters that something is made from, in order."""
     if isinstance(source, Stored):
         return (source,)
-    if isinstance(source, Quantized):
-        return origins(source.of)
-    return tuple(stored for part in source.parts for stored in origins(part))
+    if isinstance(source, Joined):
+        return tuple(stored for part in source.parts for stored in origins(part))
+    return origins(source.of)

@@ -17,8 +17,8 @@ Kept = Mapping[str, tuple[int, ...]]  # the outputs of each function that stay; 
 
 
 def used_results(module: Module) -> Kept:
-    """The outputs of every function that the entry needs, seen from the callers down."""
-    used: dict[str, set[int]] = {module.entry: set(range(len(module.main.outputs)))}
+    """The outputs of every function that the entry and the encoder need, seen from the callers down."""
+    used = {name: set(range(len(module.functions[name].outputs))) for name in module.entries}
     for function in (module.functions[name] for name in reachable(module)):
         for state in function.states:
             if isinstance(state.initial, str):
@@ -33,7 +33,7 @@ def used_results(module: Module) -> Kept:
         needed = {function.graph.outputs[i] for i in used[name]} | {s.update for s in function.states}
         for node in reversed(list(function.graph.nodes())):
             wanted = {v.index for v in node.values if v in needed}
-            if not wanted:
+            if not wanted and node.values:  # one without results runs for what it remembers
                 continue
             needed |= set(node.operands)
             if not shared.isdisjoint(callees(node)):

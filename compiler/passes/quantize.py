@@ -1,59 +1,49 @@
 """Quantize: weights of products and tables become codes and scales, of composites that say what they stand for.
 
-    linear_grouped(x, codes, scales[, zeros])     codes int[N, J, M]: N columns, J groups of M contracted entries
-    linear_columns(x, codes, scales)              codes int[K, N]: one scale for each column
-    take_grouped(codes, scales[, zeros], ids)     rows of a table, looked up
+    linear_grouped(x, codes, scales[, zeros])    codes int[N, J, M]: N columns, J groups of M contracted entries
+    linear_nf4(x, codes, scales)                 the same, with codes of levels
+    linear_columns(x, codes, scales)             codes int[K, N]: one scale for each column
+    linear_outliers(.., columns, rows, mask)     the same, and the outlying columns [C] of x times rows [C, N]
+    take_grouped(codes, scales[, zeros], ids)    rows of a table, looked up
 
 The bodies compute with the weights that the codes stand for. A kernel may round the other factor as well (`activations`
-bits in the statics); that is a claim of its own, and measured as one.
+bits in the statics); that is a claim of its own, and measured as one. Weights in 16-bit floats stay parameters. Where
+a choice balances a matrix, x is multiplied by one over the scales first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import prod
 
 from ...lang.axes import Axis, TensorType
 from ...lang.sizes import Size
 from ..ir.control import call
 from ..ir.equality import install
-from ..ir.graph import Graph, Node, Origin, Value
+from ..ir.graph import Node, Origin, Value
 from ..ir.module import Function, Init, Module, Parameter, Path
-from ..ir.ops import build, constant
-from ..ir.source import Joined, Quantized, Source, Stored, origins
+from ..ir.ops import build
+from ..ir.source import Balance, Balanced, Joined, Outlying, Quantized, Rest, Source, Stored, origins
 from ..ir.splice import free_site, fresh
-from ..quantization.scheme import Grouped, PerColumn, Scheme
+from ..quantization.scheme import NF4, Grid, Grouped, Half, PerColumn
+from .choices import Choice, chosen
 from .editing import closed, opened
 from .new_parameters import free_name, with_parameters
 from .products import Product, Read, instances_of, products, reads
+from .quantized_bodies import (
+    LINEAR_COLUMNS,
+    LINEAR_GROUPED,
+    LINEAR_NF4,
+    LINEAR_OUTLIERS,
+    TAKE_GROUPED,
+    linear,
+    take,
+)
 
-LINEAR_GROUPED = "weft.quantized.linear_grouped"
-LINEAR_COLUMNS = "weft.quantized.linear_columns"
-TAKE_GROUPED = "weft.quantized.take_grouped"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Weights at these paths (layer numbers as `*`, everything below them) are stored in a scheme.
-
-    `activations`: 8 lets a kernel round what they are multiplied with to 8 bits in groups, which is several times
-    faster; 32 does not.
-    """
-
-    paths: tuple[str, ...]
-    scheme: Scheme
-    activations: int = 8
-
-
-def chosen(choices: Sequence[Choice], path: Path) -> Scheme | str:
-    """The scheme of the weight at a path, by the last choice that names it; "" for none."""
-    plain = ".".join("*" if isinstance(part, int) else part for part in path)
-    exact = ".".join(map(str, path))
-    for choice in reversed(choices):
-        if any(p == c or p.startswith(c + ".") for c in choice.paths for p in (plain, exact)):
-            return choice.scheme
-    return ""
+__all__ = [
+    "LINEAR_COLUMNS", "LINEAR_GROUPED", "LINEAR_NF4", "LINEAR_OUTLIERS", "TAKE_GROUPED", "Choice", "Quantize", "chosen",
+]
 
 
 @dataclass(frozen=True)
@@ -86,33 +76,38 @@ class _Change:
         self.graph = opened(function)
         self.sites = {n["site"] for n in self.graph.nodes() if n.op in ("call", "repeat")}
         self.added: dict[str, Parameter] = {}
-        self.names: dict[Source, str] = {}
+        self.names: dict[tuple[Source, str], str] = {}
 
     def run(self) -> Function:
         known = reads(self.module, self.function)
+        multiplied = set()
         for product in products(self.module, self.function, shared=True):
-            scheme = self._scheme(product.weight)
-            columns = prod(a.size.value for a in product.columns)
+            choice = self._choice(product.weight)
             rows = prod(a.size.value for a in product.over)
-            if isinstance(scheme, Grouped) and product.columns and rows % scheme.group == 0:
-                self._product(product, scheme, rows, columns)
-            elif isinstance(scheme, PerColumn) and product.columns:
-                self._product(product, scheme, rows, columns)
+            if choice is not None and product.columns and _fits(choice.scheme, rows):
+                self._product(product, choice)
+                multiplied.add(product.weight.value)
         for node in list(self.graph.nodes()):
             if node.op == "take" and node.operands[0] in known:
                 read = known[node.operands[0]]
-                scheme = self._scheme(read)
-                if isinstance(scheme, Grouped):
-                    self._lookup(node, read, scheme)
+                choice = self._choice(read)
+                if choice is not None and isinstance(choice.scheme, Grouped):
+                    shares = read.value in multiplied and choice.balance is None
+                    plain = choice if shares else replace(choice, method="rtn", smooth=None)
+                    self._lookup(node, read, choice.scheme, plain)
+        for read in known.values():
+            choice = self._choice(read)
+            if choice is not None and isinstance(choice.scheme, Half):
+                self._half(read, choice.scheme)
         return closed(self.function, self.graph)
 
-    def _scheme(self, read: Read) -> Scheme | None:
-        """The scheme of a weight, which must be the same on all instances that the function runs on."""
+    def _choice(self, read: Read) -> Choice | None:
+        """What a weight is stored in, which must be the same on all instances that the function runs on."""
         found = {self._chosen(read, path) for path in self.paths}
-        scheme = found.pop() if len(found) == 1 else ""
-        return None if isinstance(scheme, str) else scheme
+        choice = found.pop() if len(found) == 1 else ""
+        return None if isinstance(choice, str) else choice
 
-    def _chosen(self, read: Read, base: Path) -> Scheme | str:
+    def _chosen(self, read: Read, base: Path) -> Choice | str:
         source = self._source_of(read)
         if source is None:
             return chosen(self.choices, read.path(base))
@@ -127,8 +122,10 @@ class _Change:
 
     # -------------------------------------------------------------- products
 
-    def _product(self, product: Product, scheme: Grouped | PerColumn, rows: int, columns: int) -> None:
-        graph, node = self.graph, product.node
+    def _product(self, product: Product, choice: Choice) -> None:
+        graph, node, scheme = self.graph, product.node, choice.scheme
+        assert not isinstance(scheme, Half)
+        rows, columns = (prod(a.size.value for a in axes) for axes in (product.over, product.columns))
         origin = Origin(None, "quantize", (node.origin,), node.origin.name)
         used = {n for v in (node.values[0], product.x) for n in graph.type(v).names}
         k, n = Axis(fresh("K", used), Size.of(rows)), Axis(fresh("N", used | {"K", "K_"}), Size.of(columns))
@@ -138,10 +135,15 @@ class _Change:
         else:
             k = product.over[0]
         source = self._matrix(product.weight, product.over, product.columns)
-        parameters = self._parameters(product.weight, source, scheme, rows, columns, origin)
+        base = self._base(product.weight, source, choice)
+        if choice.balance is not None:
+            scales = self._parameter(f"{base}_balance", TensorType((k,)), Balance(source, choice.balance), origin)
+            read = build(graph, "param", origin=origin, name=scales.name, type=scales.type)
+            x = build(graph, "mul", x, read, origin=origin)
+            source = Balanced(source, choice.balance)
+        parameters = self._parts(base, source, choice, scheme, rows, columns, origin)
         operands = tuple(build(graph, "param", origin=origin, name=p.name, type=p.type) for p in parameters)
-        definition = LINEAR_GROUPED if isinstance(scheme, Grouped) else LINEAR_COLUMNS
-        body = _linear(graph.type(x), k, n, parameters, scheme, definition)
+        body = linear(graph.type(x), k, n, parameters, scheme, choice.activations)
         leading = tuple(a for a in graph.type(x).axes if a.name != k.name)
         (y,) = self._call(body, (x, *operands), TensorType((*leading, n)), node, origin)
         if len(product.columns) > 1:
@@ -152,20 +154,34 @@ class _Change:
             y = build(graph, "expand", y, origin=origin, axes=graph.type(node.values[0]).axes)
         graph.replace(node.values[0], y)
 
-    def _lookup(self, node: Node, read: Read, scheme: Grouped) -> None:
+    def _lookup(self, node: Node, read: Read, scheme: Grouped, choice: Choice) -> None:
         graph, type = self.graph, self.graph.type(read.value)
         if len(type.axes) != 2 or type.names[0] != node["axis"]:
             return
         table, width = type.axes
-        if width.size.value % scheme.group:
+        if not _fits(scheme, width.size.value):
             return
         origin = Origin(None, "quantize", (node.origin,), node.origin.name)
         source = self._matrix(read, (width,), (table,))
-        parameters = self._parameters(read, source, scheme, width.size.value, table.size.value, origin)
+        base = self._base(read, source, choice)
+        parameters = self._parts(base, source, choice, scheme, width.size.value, table.size.value, origin)
         operands = tuple(build(graph, "param", origin=origin, name=p.name, type=p.type) for p in parameters)
-        body = _take(graph.type(node.operands[1]), width, parameters, scheme)
+        body = take(graph.type(node.operands[1]), width, parameters, scheme)
         (y,) = self._call(body, (*operands, node.operands[1]), node.types[0], node, origin)
         graph.replace(node.values[0], y)
+
+    def _half(self, read: Read, scheme: Half) -> None:
+        """A weight as it is, in 16 bits."""
+        type = self.graph.type(read.value)
+        if type.dtype != "real":
+            return
+        origin = Origin(None, "quantize", (self.graph[read.value].origin,))
+        whole = Stored(read.instance, read.name, tuple((i,) for i in range(len(type.axes))))
+        source = self._source_of(read) or whole
+        base = self._base(read, source, Choice((), scheme))
+        parameter = self._parameter(f"{base}_values", type, Quantized(source, scheme, "values"), origin)
+        value = build(self.graph, "param", origin=origin, name=parameter.name, type=type)
+        self.graph.replace(read.value, value)
 
     def _call(
         self, body: Function, operands: tuple[Value, ...], type: TensorType, node: Node, origin: Origin
@@ -186,31 +202,54 @@ class _Change:
         groups = tuple(tuple(type.index(a.name) for a in group) for group in (over, columns))
         return Stored(read.instance, read.name, groups)
 
-    def _parameters(
-        self, read: Read, source: Source, scheme: Grouped | PerColumn, rows: int, columns: int, origin: Origin
-    ) -> tuple[Parameter, ...]:
-        """Codes, scales and, where they are not all alike, zeros; shared by all uses of one weight."""
-        base = self.names.get(source)
-        if base is None:
+    def _base(self, read: Read, source: Source, choice: Choice) -> str:
+        """How the names of the parts begin; all uses of one weight that store it alike share them."""
+        key = (source, _word(choice))
+        if key not in self.names:
             called = read.instance.down[-1] if read.instance.down else read.name
-            wanted = f"{called}_{_word(scheme)}"
-            base = free_name(self.module, self.function.name, wanted + "_codes", set(self.added)).removesuffix("_codes")
-            self.names[source] = base
-        if isinstance(scheme, Grouped):
-            n, j, m = (Axis(a, Size.of(s)) for a, s in (("N", columns), ("J", rows // scheme.group), ("M", scheme.group)))
-            types = {"codes": TensorType((n, j, m), "int"), "scales": TensorType((n, j))}
-            if not scheme.symmetric:
-                types["zeros"] = TensorType((n, j), "int")
-        else:
-            k, n = Axis("K", Size.of(rows)), Axis("N", Size.of(columns))
-            types = {"codes": TensorType((k, n), "int"), "scales": TensorType((n,))}
-        found = []
-        for part, type in types.items():
-            name = f"{base}_{part}"
-            parameter = Parameter(name, type, Init("zeros"), origin, Quantized(source, scheme, part))
-            self.added.setdefault(name, parameter)
-            found.append(parameter)
-        return tuple(found)
+            wanted = f"{called}_{key[1]}"
+            part = "values" if isinstance(choice.scheme, Half) else "codes"
+            bases = (wanted if i == 1 else f"{wanted}_{i}" for i in count(1))
+            taken = set(self.added)
+            self.names[key] = next(b for b in bases if self._free(f"{b}_{part}", taken))
+        return self.names[key]
+
+    def _free(self, name: str, taken: set[str]) -> bool:
+        return free_name(self.module, self.function.name, name, taken) == name
+
+    def _parts(
+        self, base: str, source: Source, choice: Choice, scheme: Grid, rows: int, columns: int, origin: Origin
+    ) -> tuple[Parameter, ...]:
+        """Codes, scales and what else there is, shared by all uses of one weight."""
+        types = _types(scheme, rows, columns)
+        whole = Rest(source, choice.outliers) if choice.outliers else source
+        made: dict[str, Source] = {p: Quantized(whole, scheme, p, choice.rounding) for p in types}
+        if choice.outliers:
+            k, n = types["codes"].axes
+            c = Axis("C", Size.of(choice.outliers))
+            types |= {"columns": TensorType((c,), "int"), "rows": TensorType((c, n)), "mask": TensorType((k,))}
+            made |= {p: Outlying(source, choice.outliers, p) for p in types if p not in made}
+        return tuple(self._parameter(f"{base}_{part}", type, made[part], origin) for part, type in types.items())
+
+    def _parameter(self, name: str, type: TensorType, source: Source, origin: Origin) -> Parameter:
+        return self.added.setdefault(name, Parameter(name, type, Init("zeros"), origin, source))
+
+
+def _fits(scheme: object, rows: int) -> bool:
+    """Whether a matrix with so many rows can be stored so; groups end with its columns."""
+    return isinstance(scheme, PerColumn) or (isinstance(scheme, Grouped | NF4) and rows % scheme.group == 0)
+
+
+def _types(scheme: Grid, rows: int, columns: int) -> dict[str, TensorType]:
+    """The parts of a matrix [rows, columns] and their types."""
+    if isinstance(scheme, PerColumn):
+        k, n = Axis("K", Size.of(rows)), Axis("N", Size.of(columns))
+        return {"codes": TensorType((k, n), "int"), "scales": TensorType((n,))}
+    n, j, m = (Axis(a, Size.of(s)) for a, s in (("N", columns), ("J", rows // scheme.group), ("M", scheme.group)))
+    types = {"codes": TensorType((n, j, m), "int"), "scales": TensorType((n, j))}
+    if isinstance(scheme, Grouped) and not scheme.symmetric:
+        types["zeros"] = TensorType((n, j), "int")
+    return types
 
 
 def _merged(source: Source, over: int) -> Source:
@@ -221,84 +260,18 @@ def _merged(source: Source, over: int) -> Source:
     return replace(source, dimensions=(tuple(i for g in source.dimensions[:over] for i in g), source.dimensions[-1]))
 
 
-def _word(scheme: Grouped | PerColumn) -> str:
-    """What the names of codes and scales say of their scheme: two forms of one weight can lie side by side."""
-    return f"int{scheme.bits}g{scheme.group}" if isinstance(scheme, Grouped) else "int8"
-
-
-# ------------------------------------------------------------------ what the codes stand for
-
-
-def _linear(
-    x: TensorType, k: Axis, n: Axis, parameters: tuple[Parameter, ...], scheme: Grouped | PerColumn, definition: str
-) -> Function:
-    """x [.., K] times the matrix that codes and scales stand for."""
-    graph = Graph()
-    given = build(graph, "input", name="x", type=x)
-    inputs, values = _inputs(graph, parameters, {*x.names, n.name})
-    weight = _values(graph, values, scheme)
-    axes = graph.type(weight).axes
-    if isinstance(scheme, Grouped):
-        column, over = axes[0], axes[1:]
-        given = build(graph, "split", given, axis=k.name, into=over)
+def _word(choice: Choice) -> str:
+    """What the names of the parts say of how they are stored: two forms of one weight can lie side by side."""
+    scheme = choice.scheme
+    if isinstance(scheme, Half):
+        return scheme.kind
+    if isinstance(scheme, NF4):
+        word = f"nf4g{scheme.group}{'d' if scheme.double else ''}"
+    elif isinstance(scheme, Grouped):
+        word = f"int{scheme.bits}g{scheme.group}{'' if scheme.symmetric else 'z'}"
     else:
-        over, column = axes[:1], axes[1]
-        given = build(graph, "rename", given, axis=k.name, to=over[0])
-    y = build(graph, "dot", given, weight, over=tuple(a.name for a in over))
-    wanted = (*(a for a in x.axes if a.name != k.name), column)
-    if graph.type(y).axes != wanted:
-        y = build(graph, "expand", y, axes=wanted)
-    graph.outputs = (y,)
-    return _function(definition, graph, (("x", x), *inputs), scheme)
-
-
-def _take(ids: TensorType, width: Axis, parameters: tuple[Parameter, ...], scheme: Grouped) -> Function:
-    """Rows of the table that codes and scales stand for."""
-    graph = Graph()
-    inputs, values = _inputs(graph, parameters, {*ids.names, width.name})
-    given = build(graph, "input", name="ids", type=ids)
-    rows = {part: build(graph, "take", v, given, axis=graph.type(v).names[0]) for part, v in values.items()}
-    y = _values(graph, rows, scheme)
-    groups = tuple(a.name for a in graph.type(rows["codes"]).axes if not ids.has(a.name))
-    y = build(graph, "merge", y, axes=groups, into=width)
-    if graph.type(y).axes != (*ids.axes, width):
-        y = build(graph, "expand", y, axes=(*ids.axes, width))
-    graph.outputs = (y,)
-    return _function(TAKE_GROUPED, graph, (*inputs, ("ids", ids)), scheme)
-
-
-def _inputs(
-    graph: Graph, parameters: tuple[Parameter, ...], taken: set[str]
-) -> tuple[tuple[tuple[str, TensorType], ...], dict[str, Value]]:
-    """Inputs for codes, scales and zeros, with names of axes that nothing else has."""
-    names: dict[str, str] = {}
-    inputs: list[tuple[str, TensorType]] = []
-    values: dict[str, Value] = {}
-    for parameter in parameters:
-        source = parameter.source
-        assert isinstance(source, Quantized)
-        for axis in parameter.type.axes:
-            names.setdefault(axis.name, fresh(axis.name, taken))
-        type = parameter.type.with_axes(tuple(Axis(names[a.name], a.size) for a in parameter.type.axes))
-        inputs.append((source.part, type))
-        values[source.part] = build(graph, "input", name=source.part, type=type)
-    return tuple(inputs), values
-
-
-def _values(graph: Graph, parts: dict[str, Value], scheme: Grouped | PerColumn) -> Value:
-    """(codes - zeros) * scales, with the axes of the codes."""
-    codes = parts["codes"]
-    if isinstance(scheme, Grouped):
-        zero = parts["zeros"] if "zeros" in parts else constant(graph, scheme.middle)
-        codes = build(graph, "sub", codes, zero)
-    return build(graph, "mul", build(graph, "cast", codes, dtype="real"), parts["scales"])
-
-
-def _function(
-    definition: str, graph: Graph, inputs: tuple[tuple[str, TensorType], ...], scheme: Grouped | PerColumn
-) -> Function:
-    method = definition.rpartition(".")[2]
-    statics: tuple[tuple[str, int], ...] = (("bits", scheme.bits),) if isinstance(scheme, Grouped) else (("bits", 8),)
-    if isinstance(scheme, Grouped):
-        statics = (*statics, ("group", scheme.group))
-    return Function(method, graph, inputs, ("value",), "", method, definition, statics)
+        word = f"int{scheme.bits}"
+    how = [choice.method] if choice.method != "rtn" else []
+    how += ["smooth"] if choice.smooth is not None else []
+    how += [f"outliers{choice.outliers}"] if choice.outliers else []
+    return "_".join((word, *how))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...lang import errors
 from ...lang.diagnostics import WeftError
-from .finite import check_finite
+from .finite import check_finite, spelled
 
 Array = NDArray[Any]
 Float = NDArray[np.float32]
@@ -44,7 +44,7 @@ class Moments:
     def plus(self, inputs: Array) -> Moments:
         """With more inputs [.., K] (rows that are padding left out by the caller); raises WeftError if not finite."""
         x = np.asarray(inputs, np.float32).reshape(-1, len(self.sums))
-        check_finite(x, self.name)
+        check_finite(x, f"the input of {spelled(self.name)}")
         if not len(x):
             return self
         size = np.abs(x)
@@ -71,7 +71,7 @@ class Moments:
     def hessian(self) -> Array:
         """E[x xᵀ], [K, K]."""
         if self.products is None:
-            raise ValueError(f"the products of the inputs of {self.name} were not kept")
+            raise ValueError(f"the products of the inputs of {spelled(self.name)} were not kept")
         return self.products / self.products.dtype.type(self._counted)
 
     @property
@@ -87,12 +87,12 @@ class Moments:
     @property
     def _counted(self) -> int:
         if not self.count:
-            raise WeftError(errors.no_calibration(self.name))
+            raise WeftError(errors.no_calibration(spelled(self.name)))
         return self.count
 
 
 def moments(
-    size: int, *, products: bool = True, rows: int = 256, seed: int = 0, dtype: Any = np.float32, name: str = "a matrix"
+    size: int, *, products: bool = True, rows: int = 256, seed: int = 0, dtype: Any = np.float32, name: str = ""
 ) -> Moments:
     """Of no inputs yet, K = `size`; `products` keeps [K, K] in `dtype` for GPTQ, `rows` inputs are sampled."""
     zero = np.zeros(size)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...lang import errors
 from ...lang.diagnostics import WeftError
 from .codes import Array, Float, Quantized, decode, encode
+from .finite import check_finite, spelled
 from .nearest import Scales, check, finished, scales
 from .scheme import Grid, PerColumn
 
@@ -43,7 +44,7 @@ def prepare(hessian: Array, *, damp: float = 0.01, order: str = "activation") ->
     if order not in ("activation", "given"):
         raise ValueError(f"the order is `activation` or `given`, not `{order}`")
     diagonal = np.diagonal(hessian).astype(np.float64)
-    check(hessian, "the Hessian")
+    check_finite(hessian, "the Hessian")
     mean = float(diagonal.mean())
     if mean <= 0:
         raise WeftError(errors.no_calibration("a matrix"))
@@ -79,7 +80,7 @@ def quantize_gptq(
     order: str = "activation",
     search: bool = True,
     chunk: int = 1024,
-    name: str = "a weight",
+    name: str = "",
 ) -> Quantized:
     """Codes of `weight` [K, N] that keep x W close for inputs x with `hessian` E[x xᵀ] [K, K] (or a `Prepared` one).
 
@@ -91,7 +92,7 @@ def quantize_gptq(
     check(weight, name)
     prepared = hessian if isinstance(hessian, Prepared) else prepare(hessian, damp=damp, order=order)
     if len(prepared.order) != len(weight):
-        raise ValueError(f"{name} of shape {weight.shape} has inputs of another size: {len(prepared.order)}")
+        raise ValueError(f"{spelled(name)} of shape {weight.shape} has inputs of another size: {len(prepared.order)}")
     found = scales(weight, scheme, search=search, importance=prepared.importance if search else None)
     codes = np.empty(weight.shape, np.int8 if isinstance(scheme, PerColumn) else np.uint8)
     for start in range(0, weight.shape[1], chunk):

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 _ROWS = 256
 
 
-def rounded(weight: Array, kind: str, name: str = "a weight") -> Array:
+def rounded(weight: Array, kind: str, what: str = "a weight") -> Array:
     """A float32 array as float16, or as the bits of bfloat16 (uint16); raises WeftError where it is not finite then."""
     codes = np.empty(weight.shape, np.float16 if kind == "float16" else np.uint16)
     lost = 0
@@ -24,7 +24,7 @@ def rounded(weight: Array, kind: str, name: str = "a weight") -> Array:
         codes[rows] = _rounded(np.ascontiguousarray(weight[rows], np.float32), kind)
         lost += codes[rows].size - int(np.isfinite(restored(codes[rows], kind)).sum())
     if lost:
-        raise WeftError(errors.too_large_for(name, kind, lost, float(np.abs(weight).max())))
+        raise WeftError(errors.too_large_for(what, kind, lost, float(np.abs(weight).max())))
     return codes
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import half, nf4
 from .codes import Array, Float, Quantized, centred, encode
-from .finite import check_finite
+from .finite import check_finite, spelled
 from .scheme import NF4, Grid, Grouped, Half, PerColumn, Scheme
 
 FACTORS = np.linspace(0.65, 1.15, 11).astype(np.float32)
@@ -33,7 +33,7 @@ def quantize(
     search: bool = False,
     importance: Array | None = None,
     chunk: int = 256,
-    name: str = "a weight",
+    name: str = "",
 ) -> Quantized:
     """The nearest codes of `weight` [K, N] in a scheme, `chunk` columns at a time so that little memory is needed.
 
@@ -45,7 +45,7 @@ def quantize(
     """
     check(weight, name)
     if isinstance(scheme, Half):
-        return Quantized(scheme, half.rounded(weight, scheme.kind, name), None)
+        return Quantized(scheme, half.rounded(weight, scheme.kind, spelled(name)), None)
     found = scales(weight, scheme, search=search, importance=importance, chunk=chunk)
     codes = np.empty(weight.shape, np.int8 if isinstance(scheme, PerColumn) else np.uint8)
     for columns, groups in _chunks(weight, scheme, chunk):
@@ -64,8 +64,8 @@ def finished(scheme: Grid, codes: Array, found: Scales) -> Quantized:
 def check(weight: Array, name: str) -> None:
     """Raises WeftError where values are not finite, and ValueError where they are no matrix."""
     if weight.ndim != 2:
-        raise ValueError(f"{name} of shape {weight.shape} is no matrix")
-    check_finite(weight, name)
+        raise ValueError(f"{spelled(name)} of shape {weight.shape} is no matrix")
+    check_finite(weight, spelled(name))
 
 
 def scales(

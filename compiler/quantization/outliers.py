@@ -40,7 +40,7 @@ def split_outliers(
     *,
     scheme: PerColumn = PerColumn(),  # noqa: B008
     search: bool = False,
-    name: str = "a weight",
+    name: str = "",
 ) -> Split:
     """Takes the rows of `weight` [K, N] out whose inputs reach `threshold`, where `largest` [K] is max |x|.
 

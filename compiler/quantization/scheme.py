@@ -11,6 +11,7 @@ from ...lang.diagnostics import WeftError
 GROUPS = (16, 32, 64, 128, 256)
 """Sizes of groups that the kernels of ONNX Runtime take."""
 
+_GROUPS = f"groups of {', '.join(map(str, GROUPS[:-1]))} or {GROUPS[-1]}"
 _FLOAT = 4
 _DOUBLE_BLOCK = 256
 _PART = 256
@@ -31,8 +32,7 @@ class Grouped:
         if self.bits not in (2, 4, 8):
             raise WeftError(errors.unusable_scheme(self.name, f"{self.bits} bits", "2, 4 or 8 bits"))
         if self.group not in GROUPS:
-            sizes = ", ".join(map(str, GROUPS))
-            raise WeftError(errors.unusable_scheme(self.name, f"groups of {self.group}", f"groups of {sizes}"))
+            raise WeftError(errors.unusable_scheme(self.name, f"groups of {self.group}", _GROUPS))
 
     @property
     def name(self) -> str:
@@ -112,8 +112,7 @@ class NF4:
 
     def __post_init__(self) -> None:
         if self.group not in GROUPS:
-            sizes = ", ".join(map(str, GROUPS))
-            raise WeftError(errors.unusable_scheme(self.name, f"groups of {self.group}", f"groups of {sizes}"))
+            raise WeftError(errors.unusable_scheme(self.name, f"groups of {self.group}", _GROUPS))
 
     @property
     def name(self) -> str:

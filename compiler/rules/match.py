@@ -13,7 +13,7 @@ from ..ir.module import Function
 from ..ir.ops import OPS
 from ..ir.splice import NAMES
 from .binding import Binding, Constant, axis_map, match_type
-from .rule import Number, Rule
+from .rule import Number, Rule, is_rest
 
 
 @dataclass(frozen=True)
@@ -208,14 +208,15 @@ class Matcher:
             yield from self._arguments_match(pairs[1:], first, node)
 
     def _argument(self, wanted: Any, given: Any, binding: Binding, node: Node) -> Iterator[Binding]:
+        pattern = self.pattern[wanted] if isinstance(wanted, Value) else None
+        number = _static(self.graph, given)
+        if pattern is not None and pattern.op == "input" and number is not None and not _leads(pattern.types[0]):
+            # A number in the place of a tensor stands for all its entries.
+            yield from self._number(pattern["name"], pattern.types[0].dtype, number, node.id, binding)
+            return
         if isinstance(wanted, Value) and isinstance(given, Value):
             yield from self._value(wanted, given, binding)
             return
-        if isinstance(wanted, Value) and isinstance(given, bool | int | float):
-            pattern = self.pattern[wanted]
-            if pattern.op == "input":  # a number in the place of a tensor stands for all its entries
-                yield from self._number(pattern["name"], pattern.types[0].dtype, given, node.id, binding)
-                return
         if _static(self.pattern, wanted) == _static(self.graph, given):
             yield binding
         else:
@@ -302,6 +303,11 @@ def below(graph: Graph, value: Value) -> set[int]:
             seen.add(node)
             waiting += [v.node for v in graph[node].operands]
     return seen
+
+
+def _leads(type: TensorType) -> bool:
+    """Whether a type has leading axes of any number: none of them, and a scalar fits."""
+    return any(is_rest(a.name) for a in type.axes)
 
 
 def _arguments(node: Node, callee: Function) -> dict[str, Any]:

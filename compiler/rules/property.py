@@ -98,7 +98,8 @@ def _draw(rule: Rule, generator: np.random.Generator, number: int) -> _Case | No
                 binding = binding.with_rest(name, tuple(members))
             elif template[name].size == Size.symbol(name):
                 binding = binding.with_axis(name, Axis(name, Size.of(int(generator.integers(1, 7)))))
-        scalars = {n: _scalar(t.dtype, generator) for n, t in rule.variables if not t.axes}
+        whole = rule.condition is not None and bool(generator.integers(2))  # such as `n == 2`
+        scalars = {n: _scalar(t.dtype, generator, whole) for n, t in rule.variables if not t.axes}
         axes = axis_map(binding, template)
         known = {n: axis.size for n, axis in binding.axes.items()} | scalars
         if axes is None or (rule.condition is not None and not rule.condition.holds(known)):
@@ -127,11 +128,13 @@ def _whole(axes: Mapping[str, Axis], sizes: Mapping[str, Size]) -> bool:
     return all(not s.is_constant or (s.fraction.denominator == 1 and s.fraction >= 1) for s in found)
 
 
-def _scalar(dtype: str, generator: np.random.Generator) -> Number:
+def _scalar(dtype: str, generator: np.random.Generator, whole: bool) -> Number:
     if dtype == "bool":
         return bool(generator.integers(2))
     if dtype == "int":
         return int(generator.integers(-2, 6))
+    if whole:
+        return float(generator.integers(-2, 6))
     size = float(np.exp(generator.uniform(np.log(1e-6), np.log(2.0))))
     return -size if generator.uniform() < 0.1 else size
 

@@ -15,20 +15,20 @@ def unusable_scheme(name: str, found: str, wanted: str) -> Diagnostic:
 
 
 @code("E0812", "numbers that are not finite")
-def not_finite(name: str, count: int) -> Diagnostic:
-    """`name` is the path of a weight, or what was recorded for calibration."""
+def not_finite(what: str, count: int) -> Diagnostic:
+    """`what` is a weight, or what was recorded for calibration."""
     numbers = "a number that is" if count == 1 else f"{count:,} numbers that are"
     return finding(
-        f"`{name}` holds {numbers} not finite",
+        f"{what} holds {numbers} not finite",
         help=("the model has diverged, or its file is damaged: no scale can cover an infinite value",),
     )
 
 
 @code("E0813", "value too large for a type of 16 bits")
-def too_large_for(name: str, kind: str, count: int, largest: float) -> Diagnostic:
+def too_large_for(what: str, kind: str, count: int, largest: float) -> Diagnostic:
     values = "a value" if count == 1 else f"{count:,} values"
     return finding(
-        f"`{name}` holds {values} that `{kind}` cannot",
+        f"{what} holds {values} that `{kind}` cannot hold",
         notes=(f"the largest has the size {largest:g}",),
         help=("keep this weight in float32" + (", or use bfloat16, which has its range" if kind == "float16" else ""),),
     )

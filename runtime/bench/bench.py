@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from ...lang import errors
 from ...lang.diagnostics import WeftError
@@ -88,8 +89,8 @@ class Bench:
 
     @property
     def share(self) -> float | None:
-        """Of the ceiling, what decoding reaches."""
-        return self.decode.median / self.ceiling if self.decode else None
+        """Of the ceiling, what decoding reaches; None on a GPU, which reads a memory of its own."""
+        return self.decode.median / self.ceiling if self.decode and self.device == "cpu" else None
 
     @property
     def needed(self) -> int:
@@ -126,7 +127,7 @@ def bench(
         raise WeftError(errors.context_exceeded(prompt + tokens, manifest["context"]))
     used = threads or _processors()
     job = Job(str(root), prompt, tokens, used, tuple(providers) if providers is not None else None)
-    traffics = {file: traffic(root / file) for file in _models(manifest)}
+    traffics = {file: _traffic(root, file) for file in _models(manifest)}
     cache = _cache(manifest, prompt, tokens)
     read = traffics[manifest["file"]]
     reader, near = Reader(used, _beyond_caches()), Reader(used, min(GIB, read.bytes + cache))
@@ -184,6 +185,13 @@ def _profiles(job: Job, traffics: Mapping[str, Traffic], writes: bool) -> tuple[
     return prefill, decode
 
 
+def _traffic(root: Path, file: str) -> Traffic:
+    try:
+        return traffic(root / file)
+    except DecodeError as error:
+        raise WeftError(errors.not_an_export(str(root), f"`{file}` is damaged")) from error
+
+
 def _models(manifest: Mapping[str, Any]) -> list[str]:
     """The ONNX files of an export."""
     others = [manifest.get("encoder"), manifest.get("prefill")]
@@ -192,18 +200,12 @@ def _models(manifest: Mapping[str, Any]) -> list[str]:
 
 def _cache(manifest: Mapping[str, Any], prompt: int, tokens: int) -> int:
     """Bytes of the states that one token reads, on the average of those that are written after a prompt."""
+    past = tokens / 2 if manifest["encoder"] else prompt + tokens / 2
     total = 0.0
-    source = manifest["encoder"] is not None
-    constants = manifest["encoder"]["states"] if source else []
-    past = tokens / 2 if source else prompt + tokens / 2
     for state in manifest["states"]:
-        length = min(past, state["width"] or past)
-        numbers = [n if isinstance(n, int) else 1 for i, n in enumerate(state["shape"]) if i != state["axis"]]
-        if state["kind"] == "constant" and constants:
-            length = prompt
-        grows = state["axis"] is not None and not isinstance(state["shape"][state["axis"]], int)
-        kept = length if grows else state["shape"][state["axis"]] if state["axis"] is not None else 1
-        total += prod(numbers) * kept * np.dtype(state["dtype"]).itemsize
+        length = prompt if state["kind"] == "constant" else min(past, state["width"] or past)
+        sizes = [n if isinstance(n, int) else 1 if n == "batch" else length for n in state["shape"]]
+        total += prod(sizes) * np.dtype(state["dtype"]).itemsize
     return int(total)
 
 

@@ -26,29 +26,28 @@ def draw_bench(found: Bench, path: Path) -> None:
     profiles = [(f"prompt of {found.prompt:,}", found.profile_prefill)]
     if found.profile_decode is not None:
         profiles.append(("one token", found.profile_decode))
-    heights = [1.15] * (found.decode is not None) + [0.75 + 0.75 * len(profiles)]
+    heights = [1.15] * (found.share is not None) + [0.75 + 0.75 * len(profiles)]
     figure = Figure(figsize=(9, 1.1 + 1.35 * sum(heights)), dpi=120, layout=ConstrainedLayoutEngine(h_pad=0.1))
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    if found.decode is not None:
-        _speed(axes[0], found, found.decode)
+    if found.decode is not None and found.share is not None:
+        _speed(axes[0], found, found.decode, found.share)
     _times(axes[-1], profiles)
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     figure.suptitle(f"{found.model}, {found.target}, {threads}", x=0.01, ha="left", fontsize=12)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _speed(axes: Any, found: Bench, decode: Spread) -> None:
+def _speed(axes: Any, found: Bench, decode: Spread, share: float) -> None:
     """A bar up to the ceiling, the median within it, a mark for every round; the words stand above."""
     edge = 1.02 * max(found.ceiling, decode.most)
     axes.barh([0], [found.ceiling], height=0.5, color=PALER)
     axes.barh([0], [decode.median], height=0.5, color=LIGHT)
     axes.plot(decode.values, [0] * len(decode.values), "|", color=DARK, markersize=17, markeredgewidth=1.6)
     axes.plot([found.ceiling] * 2, [-0.36, 0.36], color=RED, linewidth=1.6, linestyle="--")
-    share = 100 * decode.median / found.ceiling
-    reached = f"{decode.median:.3g} tokens/s, {share:.0f} % of the ceiling"
+    reached = f"{_number(decode.median)} tokens/s, {100 * share:.0f} % of the ceiling"
     axes.text(0, 0.42, reached, va="bottom", fontsize=9, color=DARK)
     read = f"{found.bandwidth.best / 1e9:.3g} GB/s ÷ {found.bytes_per_token / 1e6:,.4g} MB"
-    axes.text(edge, 0.42, f"ceiling: {read} = {found.ceiling:.3g} tokens/s",
+    axes.text(edge, 0.42, f"ceiling: {read} = {_number(found.ceiling)} tokens/s",
               va="bottom", ha="right", fontsize=9, color=RED)  # fmt: skip
     axes.set_xlim(0, edge)
     axes.set_ylim(-0.4, 0.75)
@@ -72,7 +71,8 @@ def _times(axes: Any, profiles: Sequence[tuple[str, Profile]]) -> None:
                 words = "white" if colour in (*PALETTE[:2], RED) else "#222222"
                 axes.text(left + share / 2, row, f"{share:.0f} %", ha="center", va="center", fontsize=8, color=words)
             left += share
-    axes.set_yticks(range(len(profiles)), [f"{what}\n{1000 * profile.seconds:,.3g} ms" for what, profile in profiles])
+    names = [f"{what}\n{_number(1000 * profile.seconds)} ms" for what, profile in profiles]
+    axes.set_yticks(range(len(profiles)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the time, as profiled")
@@ -104,3 +104,7 @@ def _colour(name: str, number: int) -> str:
     if name == _OTHERS:
         return PALE
     return PALER if name == _BETWEEN else PALETTE[number % len(PALETTE)]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

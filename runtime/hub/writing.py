@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -54,6 +55,18 @@ def export_checkpoint(run: Run, stage: str, folder: Path) -> Path:
                 if (run.folder / companion).is_file():
                     shutil.copyfile(run.folder / companion, new / companion)
     return folder
+
+
+def config_of(run: Run) -> Mapping[str, Any] | None:
+    """The config.json of a run's model, by which other libraries know its sizes; None when no map can write one."""
+    record = Record.open(run.folder)
+    imported = _as_it_came(run, record) if record is not None else None
+    if imported is not None:
+        return imported.config
+    try:
+        return describe(run).config
+    except WeftError:  # why there is none is asked where a checkpoint is wanted
+        return None
 
 
 def _as_it_came(run: Run, record: Record) -> Imported | None:

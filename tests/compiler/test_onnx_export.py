@@ -57,7 +57,7 @@ def test_the_same_module_and_weights_give_the_same_bytes(
     first = to_onnx(module, weights, tmp_path / "a")
     second = to_onnx(step(modules.decoder(), rows=True), weights, tmp_path / "b")
     names = sorted(p.name for p in first.iterdir())
-    assert names == ["model.onnx", "model.onnx.data", "weft.json"]
+    assert names == ["genai_config.json", "model.onnx", "model.onnx.data", "weft.json"]
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -98,7 +98,7 @@ def test_the_manifest_says_what_a_program_must_know(
     tokenizer.write_text('{"version": "1.0"}')
     folder = to_onnx(module, weights, tmp_path / "out", tokenizer=tokenizer, metadata={"context": 512, "run": "x"})
     manifest = json.loads((folder / "weft.json").read_text())
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
     assert (manifest["model"], manifest["form"], manifest["target"]) == ("Quick", "step+rows", "portable")
     assert [p["name"] for p in manifest["inputs"][:3]] == ["input_ids", "attention_mask", "position_ids"]
     assert manifest["outputs"][0] == {"name": "logits", "dtype": "float32", "shape": ["batch", "sequence", 11]}
@@ -111,7 +111,7 @@ def test_the_manifest_says_what_a_program_must_know(
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert set(manifest["files"]) == {p.name for p in folder.iterdir()} - {"weft.json"}
+    assert set(manifest["files"]) == {p.name for p in folder.iterdir()} - {"weft.json", "genai_config.json"}
 
 
 def test_an_export_that_fails_leaves_the_older_one_and_nothing_else(

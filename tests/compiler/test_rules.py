@@ -20,6 +20,7 @@ from weft.compiler.ir.text import print_function
 from weft.compiler.ir.verify import verify
 from weft.compiler.passes.contract import apply as run_passes
 from weft.compiler.passes.editing import is_composite, opened
+from weft.compiler.passes.flatten import Flatten
 from weft.compiler.passes.fold import Fold
 from weft.compiler.passes.inline import Inline, Unwrap
 from weft.compiler.rules.binding import Binding
@@ -300,6 +301,22 @@ def test_rules_leave_composites_and_what_they_put_in_alone() -> None:
     assert print_function(again.functions["silu_mul"]) == print_function(module.functions["silu_mul"])
 
 
+def test_a_number_in_the_place_of_a_tensor_stands_for_all_its_entries() -> None:
+    text = """
+use nn: LayerNorm
+model Bare(D: dim = 4) {
+  norm = LayerNorm(D, bias = false)
+  forward(x: [B, D], r: [B, D]) -> [B, D] { norm(x + r) }
+}
+"""
+    module = run_passes(weft.compile(load_source(Source("bare.llm", text)), "Bare"), (Flatten(),))
+    changed, report = rewrite(module, (LIBRARY["add_centred_norm"],))
+    verify(changed)
+    assert report.count("add_centred_norm") == 1
+    assert changed.functions["add_layer_norm"].statics == (("offset", 0.0), ("eps", 1e-5))
+    support.assert_same_meaning(module, changed)
+
+
 def test_a_compile_time_argument_and_a_computed_one_are_both_found() -> None:
     x, scale = real(B, D), real(D)
     inner = Body(x=x, scale=scale, eps=real())
@@ -329,6 +346,7 @@ rule square(x: [..], n: real) {
 
 def test_a_rule_in_the_language_may_have_a_condition() -> None:
     square = written(SQUARE)
+    assert check_rule(square).passed
     for number, count in ((2.0, 1), (3.0, 0)):
         b = Body(x=real(D))
         module = drawn(b.done("f", b.pow(b.given[0], number)))

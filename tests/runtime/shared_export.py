@@ -1,4 +1,4 @@
-"""An export with shared caches made by hand: an embedding, one GroupQueryAttention, a head; and what it must compute."""
+"""An export with shared caches made by hand: an embedding, one GroupQueryAttention, a head; and its exact logits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Shared:
 
     def __init__(self, folder: Path, seed: int = 0, prefill: int | None = None, sharp: float = 1.0) -> None:
         draw = np.random.default_rng(seed)
-        shapes = {"table": (V, D), "places": (LONGEST, D), "q": (D, D), "k": (D, G * K), "v": (D, G * K), "head": (D, V)}
+        shapes = {"table": (V, D), "places": (LONGEST, D), "head": (D, V), "q": (D, D)}
+        shapes |= {"k": (D, G * K), "v": (D, G * K)}
         self.weights = {name: draw.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
         for name in ("q", "k", "v", "head"):
             self.weights[name] *= sharp * D**-0.5
@@ -92,7 +93,7 @@ class Shared:
             info("past.value", TensorProto.FLOAT, cache),
         ]
         outputs = [
-            info("logits", TensorProto.FLOAT, ["batch", "kept", V]),
+            info("logits", TensorProto.FLOAT, ["batch", "logits_to_keep", V]),
             info("present.key", TensorProto.FLOAT, cache),
             info("present.value", TensorProto.FLOAT, cache),
         ]
@@ -113,7 +114,7 @@ class Shared:
                 port("input_ids", "batch", "sequence"), port("attention_mask", "batch", "total"),
                 port("position_ids", "batch", "sequence"), {**port("logits_to_keep"), "default": 1},
             ],
-            "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", "kept", V]}],
+            "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", "logits_to_keep", V]}],
             "states": [
                 {
                     "path": f"attn.{part}", "kind": "grow", "input": f"past.{part}", "output": f"present.{part}",

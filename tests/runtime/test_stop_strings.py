@@ -1,4 +1,4 @@
-"""Stop strings: a text ends before the first one, wherever its pieces were cut, and nothing of one is said too early."""
+"""Stop strings: a text ends before the first one, wherever its pieces are cut, and none of it is said too early."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_string_that_repeats_itself_is_found() -> None:
 def test_the_pieces_do_not_matter(text: str, stops: list[str], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    whole, parts, found = said(pieces, stops)
+    whole, _, found = said(pieces, stops)
     assert (whole, found) == said(list(text), stops)[::2]
     assert not any(stop in whole for stop in stops)
     assert text.startswith(whole) and (found is None) == (whole == text or not stops)

@@ -15,7 +15,15 @@ from ...passes.inference import drop_penalties
 from ...stream.constants import encoding
 from .activation import Place
 from .interface import (
-    LOGITS_TO_KEEP, Ambients, Names, Port, ambient_ports, bind_sizes, entry_ports, shares_caches, state_ports,
+    LOGITS_TO_KEEP,
+    Ambients,
+    Names,
+    Port,
+    ambient_ports,
+    bind_sizes,
+    entry_ports,
+    shares_caches,
+    state_ports,
 )
 from .joined import whole
 from .kernels.kernel import Decision

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from ....lang import errors
 from ....lang.diagnostics import WeftError
 from ...ir.module import Module
-from ...weights import Derived
+from ...weights import NEAREST, Derived, Rounding
 from ..reference import initial_states
 from . import genai
 from .build import DATA_FILE, Built, Slot, build
-from .formats import packed
 from .manifest import ENCODER_FILE, MANIFEST, PREFILL_FILE, STATES_FILE, TOKENIZER_FILE, manifest, model_file
 from .special_tokens import SETTINGS, settings
 from .targets import find_target
@@ -39,16 +38,18 @@ def to_onnx(
     tokenizer: str | os.PathLike[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     prefill: Module | None = None,
+    rounding: Rounding = NEAREST,
 ) -> Path:
     """Write a module as an ONNX model with the operators of its target (standard ones only when it has none).
 
-    `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). An encoder with a decoder
-    becomes two models that share their weights: `encoder_model.onnx` gives the keys and values of the source for every
-    layer, `decoder_model.onnx` reads them in every step. `weights` maps parameter
-    paths to arrays or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The
-    folder appears whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest
-    (`context` is the number of tokens that the model was made for, `text` how it wants its texts). What ONNX Runtime's
-    generation library can run gets a `genai_config.json`. The same module and weights give the same bytes.
+    `module` is in form `step+rows` (a decoder with its cache) or `full+rows` (an encoder). An encoder with a
+    decoder becomes two models that share their weights: `encoder_model.onnx` gives the keys and values of the
+    source for every layer, `decoder_model.onnx` reads them in every step. `weights` maps parameter paths to arrays
+    or to functions that read one, or is a safetensors file; one tensor is in memory at a time. The folder appears
+    whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest (`context`
+    is the number of tokens that the model was made for, `text` how it wants its texts). What ONNX Runtime's
+    generation library can run gets a `genai_config.json`. `rounding` makes the codes of quantized weights. The same
+    module and weights give the same bytes.
 
     Raises WeftError: E0930 for what has no ONNX form, E0931 for weights that do not fit, E0932 for a folder that holds
     something else.
@@ -57,7 +58,7 @@ def to_onnx(
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
         raise WeftError(errors.folder_in_use(str(target)))
     built = build(module, find_target(module.target or "portable"), prefill)
-    read = _derived(built, _reader(weights))
+    read = _derived(built, _reader(weights), rounding)
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -79,7 +80,7 @@ def to_onnx(
         misfit = genai.misfit(built)
         if misfit is None:
             own = None if tokenizer is None else Path(tokenizer).read_text("utf-8")
-            files[genai.CONFIG] = _write(made / genai.CONFIG, _text(genai.config(built, known, own)))
+            _write(made / genai.CONFIG, _text(genai.config(built, known, own)))  # not in the list: people change it
             if (last := genai.last_logits(built)) is not None:
                 content = last.SerializeToString(deterministic=True)
                 files[genai.LAST_FILE] = _write(made / genai.LAST_FILE, content)
@@ -92,10 +93,10 @@ def to_onnx(
     return target
 
 
-def _derived(built: Built, read: Callable[[str], Array]) -> Callable[[str], Array]:
+def _derived(built: Built, read: Callable[[str], Array], rounding: Rounding) -> Callable[[str], Array]:
     """What reads the stored tensors of all models: each module says how its own are made."""
     modules = [built.module, *([built.prefill] if built.prefill is not None else [])]
-    known = [Derived(module, read) for module in modules]
+    known = [Derived(module, read, rounding) for module in modules]
 
     return lambda path: next(d for d in known if path in d)[path]
 
@@ -144,9 +145,10 @@ def _stored(slot: Slot, array: Array) -> Array:
         raise WeftError(errors.weight_does_not_fit(slot.path, f"its shape is {tuple(array.shape)}, not {wanted}"))
     order = [i for group in slot.stored.dimensions for i in group]
     stored = np.transpose(array, order)
-    if slot.stored.format.bits:
-        return packed(stored, slot.stored.format.bits).reshape(-1).view(np.uint8)
-    stored = np.ascontiguousarray(stored, dtype="<f4")
+    format = slot.stored.format
+    if format.kind != "float32":
+        return format.stored(stored).reshape(-1).view(np.uint8)
+    stored = format.stored(stored)
     if not np.all(np.isfinite(stored)):
         raise WeftError(errors.weight_does_not_fit(slot.path, "it holds values that are not finite in float32"))
     return stored.reshape(-1).view(np.uint8)

@@ -18,12 +18,15 @@ from .build import Built
 from .interface import LOGITS_TO_KEEP, Port
 from .manifest import GENAI_FILE, model_file
 from .packed_states import unpackable
-from .plan import ATTEND
+from .plan import READS_CACHE
 from .special_tokens import special_numbers
+from .targets import Target
 
 CONFIG = GENAI_FILE
 LAST_FILE = "genai.onnx"
 TOKENS = ("input_ids", "attention_mask", "position_ids")
+PROVIDERS = {"CUDAExecutionProvider": "cuda"}
+"""What the library calls an execution provider; the one for CPUs needs no mention."""
 UNBOUNDED = 131_072
 """The context length of a model that has none of its own."""
 LONGEST = 4096
@@ -118,7 +121,7 @@ def config(built: Built, metadata: Mapping[str, Any], tokenizer: str | None = No
             **numbers,
             "context_length": context,
             "decoder": {
-                "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+                "session_options": _session(built.target),
                 "filename": LAST_FILE if _chooses(built) else model_file(built),
                 "head_size": width,
                 "hidden_size": _hidden(built.module),
@@ -150,6 +153,16 @@ def config(built: Built, metadata: Mapping[str, Any], tokenizer: str | None = No
     }
 
 
+def _session(target: Target) -> dict[str, Any]:
+    """Options of the session; its configuration entries stand among them."""
+    names = [PROVIDERS[provider] for provider in target.providers if provider in PROVIDERS]
+    return {
+        "log_id": "onnxruntime-genai",
+        "provider_options": [{name: {}} for name in names],
+        **dict(target.session),
+    }
+
+
 def _hidden(module: Module) -> int:
     """The width of what goes from layer to layer; without layers, that of the widest parameter's last axis."""
     for node in module.main.graph.nodes():
@@ -161,6 +174,7 @@ def _hidden(module: Module) -> int:
 def _queries(module: Module) -> int | None:
     """How many heads look, in the first attention: its queries are [batch, tokens, heads.., width]."""
     for function in module.functions.values():
-        if function.definition == ATTEND:
-            return prod(axis.size.value for axis in function.inputs[0][1].axes[2:-1] if axis.size.is_constant)
+        if function.definition in READS_CACHE:
+            axes = dict(function.inputs)["q"].axes
+            return prod(axis.size.value for axis in axes[2:-1] if axis.size.is_constant)
     return None

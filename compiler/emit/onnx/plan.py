@@ -10,7 +10,7 @@ from ...ir.graph import Node, Value
 from ...ir.module import Function, Module, Parameter, Path, Reference, State
 from ...passes.cached_attention import DEFINITION as CACHED
 from ...passes.products import reads
-from ...passes.quantize import TAKE_GROUPED
+from ...passes.quantized_bodies import LINEAR_NF4, TAKE_GROUPED
 from .formats import Format, format_of
 from .layout import Groups
 
@@ -19,7 +19,10 @@ Dimensions = tuple[tuple[int, ...], ...]
 
 ATTEND = "weft.attention.attend"
 # Composites that read a cache: which of their operands are keys and values.
-READS_CACHE = {ATTEND: ("k", "v"), CACHED: ("past_keys", "past_values")}
+READS_CACHE = {
+    **dict.fromkeys((ATTEND, f"{ATTEND}_capped", f"{ATTEND}_sink"), ("k", "v")),
+    CACHED: ("past_keys", "past_values"),
+}
 
 
 @dataclass(frozen=True)
@@ -194,8 +197,11 @@ def _wish(module: Module, function: Function, value: Value, user: int, position:
     """
     graph, type = function.graph, function.graph.type(value)
     use = graph[user]
-    if use.op == "call" and module.functions[use["callee"]].definition == TAKE_GROUPED and len(type.axes) == 3:
+    called = module.functions[use["callee"]].definition if use.op == "call" else ""
+    if called == TAKE_GROUPED and len(type.axes) == 3:
         return ((0,), (1, 2))  # the codes of a row one after another
+    if called == LINEAR_NF4 and len(type.axes) > 1:
+        return (tuple(range(len(type.axes))),)  # all codes, all scales in one line
     if use.op == "add" and len(type.axes) > 1:
         return numbered((type.names,), type)
     if use.op != "dot":

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ....lang import errors
 from ....lang.diagnostics import WeftError
 from ...passes.cached_attention import DEFINITION as CACHED
-from ...passes.quantize import LINEAR_COLUMNS, LINEAR_GROUPED, TAKE_GROUPED
-from .kernels import microsoft, portable, quantized
+from ...passes.experts import MIX_EXPERTS, MIX_GROUPED, ROUTE_EXPERTS, ROUTE_GROUPED
+from ...passes.quantized_bodies import LINEAR_COLUMNS, LINEAR_GROUPED, LINEAR_NF4, LINEAR_OUTLIERS, TAKE_GROUPED
+from .kernels import experts, microsoft, portable, quantized
 from .kernels.attention import attend
 from .kernels.grouped_query import grouped_query
 from .kernels.kernel import Kernel, Kernels
@@ -29,10 +30,14 @@ _SKIP_RMS, _SKIP_LAYER = "SkipSimplifiedLayerNormalization", "SkipLayerNormaliza
 
 RUNTIME: Kernels = {
     **STANDARD,
-    LINEAR_GROUPED: (Kernel("MatMulNBits", quantized.matmul_nbits(4)),),
+    LINEAR_GROUPED: (Kernel("MatMulNBits", quantized.matmul_nbits),),
     LINEAR_COLUMNS: (Kernel("DynamicQuantizeMatMul", quantized.dynamic_columns),),
+    LINEAR_OUTLIERS: (Kernel("DynamicQuantizeMatMul, MatMul", quantized.outlying_columns),),
+    LINEAR_NF4: (Kernel("MatMulBnb4", quantized.matmul_bnb4),),
     TAKE_GROUPED: (Kernel("GatherBlockQuantized", quantized.gather_block),),
     CACHED: (Kernel("GroupQueryAttention", grouped_query),),
+    MIX_EXPERTS: (Kernel("MoE", experts.experts),),
+    ROUTE_EXPERTS: (Kernel("MoE", experts.experts),),
     "weft.nn.silu": (Kernel("QuickGelu", microsoft.quick_gelu(1.0)),),
     "weft.nn.gelu_sigmoid": (Kernel("QuickGelu", microsoft.quick_gelu(1.702)),),
     "weft.nn.gelu_tanh": (Kernel("FastGelu", microsoft.fast_gelu),),
@@ -44,6 +49,13 @@ RUNTIME: Kernels = {
     "weft.rules.add_bias_layer_norm": (Kernel(_SKIP_LAYER, microsoft.skip_norm(_SKIP_LAYER, "offset", True)),),
     "weft.rules.bias_gelu": (Kernel("BiasGelu", microsoft.biased("BiasGelu")),),
     "weft.rules.bias_gelu_tanh": (Kernel("FastGelu", microsoft.biased("FastGelu")),),
+}
+
+# The operators of the CPU alone: on a GPU codes of experts lie in an order of the device's own.
+PROCESSOR: Kernels = {
+    **RUNTIME,
+    MIX_GROUPED: (Kernel("QMoE", experts.experts_grouped),),
+    ROUTE_GROUPED: (Kernel("QMoE", experts.experts_grouped),),
 }
 
 
@@ -65,7 +77,7 @@ class Target:
 
 TARGETS = {
     "portable": Target("portable", STANDARD),
-    "cpu": Target("cpu", RUNTIME, turned=16),
+    "cpu": Target("cpu", PROCESSOR, turned=16),
     "cuda": Target("cuda", RUNTIME, providers=("CUDAExecutionProvider", "CPUExecutionProvider"), turned=16),
 }
 

@@ -18,7 +18,7 @@ from .angles import rotation_angles
 from .interface import Ambients, Names
 from .joined import Joined, whole
 from .kernels.kernel import Decision, Declined, Kernels
-from .layout import Tensor, Writer, own
+from .layout import ONNX_TYPE, Tensor, Writer, own
 from .plan import Plan, named
 from .primitives import primitive
 from .scans import scan
@@ -140,7 +140,10 @@ class Translator:
     def _parameter(self, node: Node, place: Place) -> Tensor:
         path = (*place.instance, node["name"])
         stored = self.plan.parameters[path]
-        return Tensor(node.types[0], named(stored.dimensions, node.types[0]), place.writer.scope.parameter(path))
+        wire = place.writer.scope.parameter(path)
+        if stored.format.kind in ("float16", "bfloat16"):
+            wire = place.writer.emit("Cast", wire, to=ONNX_TYPE["real"])
+        return Tensor(node.types[0], named(stored.dimensions, node.types[0]), wire)
 
     # -------------------------------------------------------------- call, repeat, scan
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -167,3 +169,18 @@ def test_subnormal_and_very_small_weights_do_no_harm() -> None:
             kept = dequantized(quantize(np.full((40, 3), value, np.float32), scheme))
             assert np.isfinite(kept).all()
             assert np.abs(kept).max() <= 3 * value
+
+
+@pytest.mark.parametrize("scheme", [s for s in EVERY if not isinstance(s, Half)], ids=spelled)
+def test_little_memory_is_needed_besides_the_result(scheme: Scheme) -> None:
+    weight = drawn(512, 4096)
+    tracemalloc.start()
+    quantized = quantize(weight, scheme, search=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    dequantized(quantized)
+    again = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 1.0 * weight.nbytes
+    assert again < 1.6 * weight.nbytes

@@ -65,7 +65,8 @@ def product(x: NDArray, quantized: Quantized, level: int) -> NDArray:
     assert isinstance(quantized.scheme, Grouped)
     attributes = {"bits": quantized.scheme.bits, "block_size": quantized.scheme.group, "accuracy_level": level}
     names = ["x", "B", "scales", "" if zeros is None else "zeros"]
-    return ran([node("MatMulNBits", names, K=K, N=N, **attributes)], {"x": x}, {"B": B, "scales": scales, "zeros": zeros})[0]
+    constants = {"B": B, "scales": scales, "zeros": zeros}
+    return ran([node("MatMulNBits", names, K=K, N=N, **attributes)], {"x": x}, constants)[0]
 
 
 @pytest.mark.parametrize("bits", (2, 4, 8))
@@ -131,7 +132,7 @@ def test_one_packed_tensor_is_embedding_and_head(symmetric: bool) -> None:
     np.testing.assert_array_equal(data.reshape(head), nbits(quantized).B)
     zero = [] if zeros is None else ["zeros"]
     nodes = [
-        node("GatherBlockQuantized", ["data", "tokens", "scales", *zero], ("e",), bits=4, block_size=32, quantize_axis=1),
+        node("GatherBlockQuantized", ["data", "tokens", "scales", *zero], ("e",), bits=4, block_size=32),
         helper.make_node("Reshape", ["data", "shape"], ["B"]),
         node("MatMulNBits", ["e", "B", "scales", *zero], K=128, N=41, bits=4, block_size=32, accuracy_level=0),
     ]

@@ -112,15 +112,14 @@ def _tables(w: Writer, call: Activation, count: int) -> tuple[Wire, Wire]:
 def _bias(w: Writer, call: Activation, exact: bool) -> Operand:
     """What is added to the scores, [batch or 1, heads or 1, T, S]: the bias, and the mask where it says more than the
     operator knows."""
-    q = call.type("q")
     (node,) = (n for n in call.translator.nodes(call.function) if n.op == "call" and _attends(call, n["callee"]))
-    callee = call.translator.module.functions[node["callee"]]
-    given = dict(zip((name for name, _ in callee.inputs), node.operands, strict=True))
-    graph = call.function.graph
-    history = graph.type(given["k"]).axes[1]
-    axes = ((q.axes[0],), (q.axes[2], q.axes[3]), (q.axes[1],), (history,))
-    seen = None if exact else call.read(given["mask"])
-    bias = call.read(given["bias"]) if "bias" in given else None
+    formal = dict(call.translator.module.functions[node["callee"]].inputs)
+    given = dict(zip(formal, node.operands, strict=True))
+    batch, time, groups, heads, _ = formal["q"].axes
+    axes = ((batch,), (groups, heads), (time,), (formal["k"].axes[1],))
+    # Inside of the call axes have the names that its signature gives them.
+    seen = None if exact else call.read(given["mask"]).renamed(formal["mask"])
+    bias = call.read(given["bias"]).renamed(formal["bias"]) if "bias" in given else None
     if bias is not None and isinstance(bias.wire, np.ndarray) and not np.any(bias.wire):
         bias = None
     if bias is None and seen is not None:

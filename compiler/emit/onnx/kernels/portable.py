@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .....lang.axes import TensorType
 from ..activation import Activation
 from ..layout import Tensor, Writer
+from ..scope import Operand
 from .kernel import Declined, Results
 
 Write = Callable[[Writer, Activation], Results]
@@ -15,21 +18,37 @@ Write = Callable[[Writer, Activation], Results]
 WHOLE = Declined("it is computed with whole numbers")
 
 
-def norm(w: Writer, call: Activation, op: str, offset: str | None, **attributes: float) -> Results:
-    """A normalisation over the last axis, with the axes of `scale`."""
+def norm(w: Writer, call: Activation, op: str, offset: str | None) -> Results:
+    """A normalisation over the last axis, with a scale and perhaps an offset along it, or numbers that stand for them."""
     epsilon = call.static("eps")
-    axes = call.type("scale").names
-    wanted = [call.type("x"), call.type("scale"), *([call.type(offset)] if offset else [])]
     if epsilon is None:
         return Declined("`eps` is computed at run time")
-    if len(axes) != 1 or any(t.dtype != "real" or not t.has(axes[0]) for t in wanted):
-        return Declined("it is no norm of reals along one axis")
-    x = w.apart(w.fill(call.tensor("x"), axes), *axes)
-    x = w.arrange(x, (*(g for g in x.groups if g != axes), axes))
+    over = next(n["over"] for n in call.translator.nodes(call.function) if n.op == "mean")
     parts = ["scale", *([offset] if offset else [])]
-    learned = [w.arrange(w.fill(call.tensor(name), axes), (axes,)).operand for name in parts]
-    wire = w.emit(op, x.operand, *learned, axis=-1, epsilon=float(epsilon))
+    if len(over) != 1 or call.type("x").dtype != "real":
+        return Declined("it is no norm of reals along one axis")
+    found: list[Operand] = []
+    for name in parts:
+        vector = _vector(w, call, name, over)
+        if isinstance(vector, Declined):
+            return vector
+        found.append(vector)
+    x = w.apart(w.fill(call.tensor("x"), over), *over)
+    x = w.arrange(x, (*(g for g in x.groups if g != over), over))
+    wire = w.emit(op, x.operand, *found, axis=-1, epsilon=float(epsilon))
     return (Tensor(call.function.output_types[0], x.groups, wire),)
+
+
+def _vector(w: Writer, call: Activation, name: str, over: tuple[str, ...]) -> Operand | Declined:
+    """An argument along one axis; a number becomes a vector of it, and the offset 0 nothing."""
+    if name in call.names and call.type(name).axes:
+        if call.type(name).names != over or call.type(name).dtype != "real":
+            return Declined(f"`{name}` has other axes")
+        return w.arrange(w.fill(call.tensor(name), over), (over,)).operand
+    number, size = call.static(name), call.type("x").axis(over[0]).size
+    if number is None or not size.is_constant:
+        return Declined(f"`{name}` is computed at run time")
+    return None if name == "offset" and number == 0 else np.full(size.value, number, np.float32)
 
 
 def rms_norm(w: Writer, call: Activation) -> Results:

@@ -1,0 +1,530 @@
+"""Experts: a mixture in which few experts have a share becomes one call of `mix_experts`, with the weights side by side.
+
+A spec says what a mixture is: every expert's answer times its share, summed. Where it can be proved that at most `top`
+shares are other than zero and none is negative, a kernel may compute those experts alone. The nodes of the mixture then
+move into a function of their own, with the matrices of all experts as two weights:
+
+    mix_experts(x, share, up, [up_offset,] down[, down_offset]) -> value
+
+    x [.., D], share [.., E], up [E, N, D], down [E, D, F]; N is F, or 2 F where a gate and what it opens take turns.
+    statics: `top`; `act` (swiglu, silu, relu, gelu, identity); `alpha`, `beta` and `limit` of swiglu, which is
+    g sigmoid(alpha g) (u + beta) with both sides clamped to `limit` (0: not at all); `whole` (shares add up to 1).
+
+`route_experts` has the router's logits in the place of shares: their softmax, the best `top` of it, brought to a sum of
+1. The weights may be codes and scales (`experts_grouped`); then the body computes with what they stand for.
+
+Gates and activations are known by the library's names (the rules bring what is written out there). What a mixture has
+that this form has not keeps it as it is, and `refusals` says what that is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ...lang.axes import Axis, TensorType
+from ...lang.sizes import Size
+from ..ir.control import call
+from ..ir.equality import install
+from ..ir.graph import Graph, Node, Origin, Value
+from ..ir.module import Function, Init, Module, Parameter, Path
+from ..ir.ops import build, constant
+from ..ir.source import Joined, Quantized, Source, Stored
+from ..ir.splice import free_site, fresh
+from ..quantization.scheme import Grouped
+from .choices import Choice, chosen
+from .editing import closed, opened
+from .few import at_most, never_negative
+from .new_parameters import free_name, with_parameters
+from .products import Read, instances_of, reads
+
+MIX_EXPERTS = "weft.kernels.mix_experts"
+ROUTE_EXPERTS = "weft.kernels.route_experts"
+MIX_GROUPED = "weft.quantized.mix_experts"
+ROUTE_GROUPED = "weft.quantized.route_experts"
+
+# How activations are called by kernels.
+_PLAIN = {"weft.nn.silu": "silu", "weft.nn.relu": "relu", "weft.nn.gelu_tanh": "gelu"}
+_GATES = {"weft.nn.silu": 1.0, "weft.nn.gelu_sigmoid": 1.702}
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Put mixtures of experts into functions that kernels stand for.
+
+    `choices` say which weights become codes; where they want codes and there are no operators for them (`grouped`),
+    a mixture stays as it is.
+    """
+
+    choices: tuple[Choice, ...] = ()
+    grouped: bool = True
+    name: str = "experts"
+
+    def run(self, module: Module) -> Module:
+        functions, added = dict(module.functions), dict[str, tuple[Parameter, ...]]()
+        for name, paths in instances_of(module).items():
+            function = module.functions[name]
+            found = [m for m in _mixtures(module, function) if isinstance(m, Mixture)]
+            change = _Change(module, functions, function, paths, self)
+            done = [change.put(mixture) for mixture in found]
+            if any(done):
+                functions[name] = closed(function, change.graph)
+                added[name] = tuple(change.added.values())
+        return with_parameters(replace(module, functions=functions), added)
+
+    def refusals(self, module: Module) -> list[str]:
+        """Why mixtures stay as they are, one line for each reason."""
+        found = []
+        for name in instances_of(module):
+            for mixture in _mixtures(module, module.functions[name]):
+                found += [f"`{name}`: {mixture}"] if isinstance(mixture, str) else []
+        return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What stands between the two maps of an expert."""
+
+    act: str
+    alpha: float = 1.0
+    beta: float = 0.0
+    limit: float = 0.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`dot(x, weight) [+ offset]` with a weight for each expert: its contracted axis and its other one."""
+
+    x: Value
+    weight: Read
+    offset: Read | None
+    into: Axis
+    out: Axis
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One sum over experts: the node, what comes in, the maps (two with a gate) and what weighs the answers.
+
+    `logits`: what the shares are the softmax of, where they are nothing else. `early`: the shares weigh what an expert
+    gets; there is one at most.
+    """
+
+    node: Node
+    x: Value
+    share: Value
+    first: tuple[Linear, ...]
+    down: Linear
+    gate: Gate
+    expert: Axis
+    top: int
+    whole: bool
+    logits: Value | None
+    early: bool
+
+
+# ------------------------------------------------------------------ finding mixtures
+
+
+def _mixtures(module: Module, function: Function) -> Iterator[Mixture | str]:
+    """Every mixture of a function, or why what looks like one is none."""
+    graph, known = function.graph, reads(module, function)
+    finder = _Finder(module, graph, known)
+    for node in graph.nodes():
+        found = finder.mixture(node)
+        if found is not None:
+            yield found
+
+
+@dataclass(frozen=True)
+class _Finder:
+    module: Module
+    graph: Graph
+    known: dict[Value, Read] | object
+
+    def mixture(self, node: Node) -> Mixture | str | None:
+        """The mixture that ends in a node; None where there is no sum over experts at all."""
+        if node.op not in ("dot", "sum") or len(node["over"]) != 1:
+            return None
+        (e,) = node["over"]
+        for share, made in self._factors(node):
+            down = self._linear(made, e)
+            if down is not None:
+                return self._whole(node, share, down, e)
+        return None
+
+    def _factors(self, node: Node) -> Iterator[tuple[Value | None, Value]]:
+        """(what weighs, what is weighed) of a sum over experts; nothing may weigh what comes out."""
+        parts = node.operands
+        if node.op == "sum":
+            inner = self.graph[parts[0]]
+            if inner.op != "mul":
+                yield None, parts[0]
+                return
+            parts = inner.operands
+        yield parts[0], parts[1]
+        yield parts[1], parts[0]
+
+    def _whole(self, node: Node, share: Value | None, down: Linear, e: str) -> Mixture | str:
+        graph, expert = self.graph, self.graph.type(down.weight.value).axis(e)
+        gate = self._gate(down.x, e)
+        if isinstance(gate, str):
+            return gate
+        kind, sides = gate
+        first = [self._linear(side, e, inside=True) for side in sides]
+        if any(f is None for f in first):
+            return "an expert begins with something else than a map of its own"
+        maps = [f for f in first if f is not None]
+        if len({(f.x, f.into) for f in maps}) != 1 or any(f.out.size != down.into.size for f in maps):
+            return "the two sides of a gate read different values"
+        x, early = maps[0].x, share is None
+        if early:
+            scaled = self._scaled(x, e)
+            if scaled is None:
+                return "nothing weighs the experts"
+            x, share = scaled
+        assert share is not None
+        if graph.type(x).has(e):
+            return "every expert reads something else"
+        top = at_most(self.module, graph, share, e)
+        if top is None or (expert.size.is_constant and top >= expert.size.value):
+            return f"any of the {expert.size} experts can have a share"
+        if not never_negative(self.module, graph, share):
+            return "a share can be negative"
+        biased = any(f.offset for f in (*maps, down))
+        if early and (top != 1 or biased or kind.limit):
+            return "shares weigh what several experts get"
+        if graph.type(node.values[0]).dtype != "real" or not all(
+            a.size.is_constant for a in (expert, down.into, down.out, maps[0].into)
+        ):
+            return "the sizes of the experts are not fixed"
+        if len({bool(f.offset) for f in maps}) != 1:
+            return "only one side of a gate has an offset"
+        total = self._normalised(share, e)
+        logits = None if early else self._logits(total, e, top)
+        return Mixture(
+            node, x, share, tuple(maps), down, kind, expert, top, total is not None and not early, logits, early
+        )
+
+    def _linear(self, value: Value, e: str, inside: bool = False) -> Linear | None:
+        """A map with a weight for each expert; `inside`: one that may read what all experts read."""
+        node, offset = self.graph[value], None
+        if node.op == "add":
+            pairs = (node.operands, node.operands[::-1])
+            side = next((p for p in pairs if p[1] in self.known), None)  # type: ignore[operator]
+            if side is None or set(self.graph.type(side[1]).names) > set(self.graph.type(side[0]).names):
+                return None
+            offset, node = self.known[side[1]], self.graph[side[0]]  # type: ignore[index]
+        if node.op != "dot" or len(node["over"]) != 1:
+            return None
+        for weight, x in (node.operands, node.operands[::-1]):
+            type = self.graph.type(weight)
+            if weight in self.known and x not in self.known and type.has(e) and len(type.axes) == 3:  # type: ignore[operator]
+                into = type.axis(node["over"][0])
+                (out,) = (a for a in type.axes if a.name not in (e, into.name))
+                has = self.graph.type(x).has
+                if has(out.name) or into.name == e or not (inside or has(e)):
+                    continue
+                if offset is not None and set(self.graph.type(offset.value).names) != {e, out.name}:
+                    return None
+                return Linear(x, self.known[weight], offset, into, out)  # type: ignore[index]
+        return None
+
+    def _gate(self, value: Value, e: str) -> tuple[Gate, tuple[Value, ...]] | str:
+        """What an expert does between its maps, and what that is done to."""
+        node = self.graph[value]
+        if node.op == "mul":
+            for side, other in (node.operands, node.operands[::-1]):
+                opened = self._call(side)
+                if opened is not None and opened[0] in _GATES:
+                    return Gate("swiglu", _GATES[opened[0]]), (opened[1]["x"], other)
+                if opened is not None and opened[0] == "weft.rules.swish" and "by" in opened[2]:
+                    return Gate("swiglu", float(opened[2]["by"])), (opened[1]["x"], other)
+            return "its gate is none that operators know"
+        if node.op == "maximum":
+            for side, other in (node.operands, node.operands[::-1]):
+                if self.graph[other].op == "const" and not self.graph[other]["value"]:
+                    return Gate("relu"), (side,)
+        found = self._call(value)
+        if found is not None:
+            definition, given, statics = found
+            if definition == "weft.rules.silu_mul":
+                return Gate("swiglu"), (given["x"], given["y"])
+            if definition == "weft.nn.clamped_swiglu" and {"limit", "alpha"} <= set(statics):
+                gate = Gate("swiglu", float(statics["alpha"]), 1.0, float(statics["limit"]))
+                return gate, (given["gate"], given["up"])
+            if definition in _PLAIN:
+                return Gate(_PLAIN[definition]), (given["x"],)
+            if definition == "weft.rules.bias_gelu_tanh":
+                return "the offset of an expert is taken by its activation"
+            return f"`{definition}` is no activation that operators know"
+        if self._linear(value, e, inside=True) is not None:
+            return Gate("identity"), (value,)
+        return f"`{node.op}` is no activation that operators know"
+
+    def _call(self, value: Value) -> tuple[str, dict[str, Value], dict[str, object]] | None:
+        node = self.graph[value]
+        if node.op != "call":
+            return None
+        callee = self.module.functions[node["callee"]]
+        names = (name for name, _ in callee.inputs)
+        return callee.definition, dict(zip(names, node.operands, strict=True)), dict(callee.statics)
+
+    def _scaled(self, value: Value, e: str) -> tuple[Value, Value] | None:
+        """(x, share) of `share * x`."""
+        node = self.graph[value]
+        if node.op == "mul":
+            for x, share in (node.operands, node.operands[::-1]):
+                if not self.graph.type(x).has(e) and self.graph.type(share).has(e):
+                    return x, share
+        return None
+
+    # -------------------------------------------------------------- shares
+
+    def _normalised(self, share: Value, e: str) -> Value | None:
+        """w of `w / sum(w)` over experts."""
+        node = self.graph[share]
+        if node.op != "div":
+            return None
+        total = self.graph[node.operands[1]]
+        same = total.op == "sum" and total["over"] == (e,) and total.operands[0] == node.operands[0]
+        return node.operands[0] if same else None
+
+    def _logits(self, weights: Value | None, e: str, top: int) -> Value | None:
+        """l of `choose(best(s, top), s, 0)` with s the softmax of l over experts."""
+        node = self.graph[weights] if weights is not None else None
+        if node is None or node.op != "where":
+            return None
+        condition, scores, nothing = (self.graph[v] for v in node.operands)
+        if condition.op != "top" or condition.operands != (node.operands[1],) or condition["count"] != top:
+            return None
+        if nothing.op != "const" or nothing["value"] or condition["over"] != e:
+            return None
+        if scores.op == "call":
+            found = self._call(node.operands[1])
+            if found is None or found[0] != "weft.moe.shares":
+                return None
+            return found[1]["x"]
+        return scores.operands[0] if scores.op == "softmax" and len(scores.operands) == 1 and scores["over"] == e else None
+
+
+# ------------------------------------------------------------------ putting the call in
+
+
+class _Change:
+    """One function whose mixtures are being replaced."""
+
+    def __init__(
+        self, module: Module, functions: dict[str, Function], function: Function, paths: tuple[Path, ...], wanted: Experts
+    ) -> None:
+        self.module, self.functions, self.function, self.paths, self.wanted = module, functions, function, paths, wanted
+        self.graph = opened(function)
+        self.sites = {n["site"] for n in self.graph.nodes() if n.op in ("call", "repeat")}
+        self.added: dict[str, Parameter] = {}
+        self.bases: set[str] = set()
+
+    def put(self, mixture: Mixture) -> bool:
+        """Replace a mixture by a call; whether that was done."""
+        choice = self._choice(mixture)
+        scheme = choice.scheme if choice is not None else None
+        if scheme is not None and not (isinstance(scheme, Grouped) and self.wanted.grouped):
+            return False
+        if isinstance(scheme, Grouped):
+            widths = (mixture.first[0].into.size.value, mixture.down.into.size.value)
+            scheme = scheme if all(w % scheme.group == 0 for w in widths) else None
+        origin = Origin(None, "experts", (mixture.node.origin,), mixture.node.origin.name)
+        graph, result = self.graph, mixture.node.values[0]
+        x, share = mixture.x, mixture.share
+        if mixture.early:
+            x, share = self._late(mixture, origin)
+        inputs: list[tuple[str, TensorType, Value]] = [("x", graph.type(x), x)]
+        if mixture.logits is not None:
+            inputs.append(("logits", graph.type(mixture.logits), mixture.logits))
+        else:
+            inputs.append(("share", graph.type(share), share))
+        for name, parameter in self._weights(mixture, scheme, origin):
+            value = build(graph, "param", origin=origin, name=parameter.name, type=parameter.type)
+            inputs.append((name, parameter.type, value))
+        body = _body(mixture, scheme, choice, [(n, t) for n, t, _ in inputs], graph.type(result))
+        name = install(self.functions, body)
+        site = free_site(body.method, self.sites)
+        self.sites.add(site)
+        (y,) = call(graph, name, tuple(v for _, _, v in inputs), (graph.type(result),), site, None, origin)
+        graph.replace(result, y)
+        return True
+
+    def _late(self, mixture: Mixture, origin: Origin) -> tuple[Value, Value]:
+        """The one expert that has a share gets x times it, and what it says counts once."""
+        graph, e = self.graph, mixture.expert.name
+        total = build(graph, "sum", mixture.share, origin=origin, over=(e,))
+        x = build(graph, "mul", mixture.x, total, origin=origin)
+        nothing = constant(graph, 0.0, origin)
+        chosen = build(graph, "gt", mixture.share, nothing, origin=origin)
+        return x, build(graph, "cast", chosen, origin=origin, dtype="real")
+
+    def _choice(self, mixture: Mixture) -> Choice | None:
+        """What all maps of the experts are stored in."""
+        weights = [f.weight for f in (*mixture.first, mixture.down)]
+        found = {chosen(self.wanted.choices, w.path(path)) for w in weights for path in self.paths}
+        choice = found.pop() if len(found) == 1 else ""
+        return None if isinstance(choice, str) else choice
+
+    # -------------------------------------------------------------- weights
+
+    def _weights(
+        self, mixture: Mixture, scheme: Grouped | None, origin: Origin
+    ) -> Iterator[tuple[str, Parameter]]:
+        e, first, down = mixture.expert, mixture.first, mixture.down
+        for side, maps in (("up", first), ("down", (down,))):
+            named = "_".join(_called(m.weight) for m in maps)
+            base = free_name(self.module, self.function.name, f"{named}_experts", self.bases)
+            self.bases.add(base)
+            width = Size.of(len(maps) * maps[0].out.size.value)
+            rows = Axis("N" if side == "up" else "Out", width)
+            columns = Axis("D" if side == "up" else "F", maps[0].into.size)
+            expert = Axis("E", e.size)
+            if scheme is None:
+                source = self._joined(maps, lambda m: ((e,), (m.out,), (), (m.into,)), 2)
+                yield side, self._add(base, TensorType((expert, rows, columns)), source, origin)
+            else:
+                matrix = self._joined(maps, lambda m: ((m.into,), (e, m.out), ()), 2)
+                yield from self._codes(side, base, scheme, matrix, (expert, rows, columns), origin)
+            if maps[0].offset is not None:
+                parts = tuple(
+                    self._stored(m.offset, ((e,), (m.out,), ())) for m in maps if m.offset is not None
+                )
+                source = Joined(parts, 2)
+                yield f"{side}_offset", self._add(f"{base}_offset", TensorType((expert, rows)), source, origin)
+
+    def _codes(
+        self, side: str, base: str, scheme: Grouped, matrix: Source, axes: tuple[Axis, Axis, Axis], origin: Origin
+    ) -> Iterator[tuple[str, Parameter]]:
+        expert, rows, columns = axes
+        j, m = Axis("J", Size.of(columns.size.value // scheme.group)), Axis("M", Size.of(scheme.group))
+        types = {"codes": TensorType((expert, rows, j, m), "int"), "scales": TensorType((expert, rows, j))}
+        if not scheme.symmetric:
+            types["zeros"] = TensorType((expert, rows, j), "int")
+        for part, type in types.items():
+            yield f"{side}_{part}", self._add(f"{base}_{part}", type, Quantized(matrix, scheme, part), origin)
+
+    def _add(self, name: str, type: TensorType, source: Source, origin: Origin) -> Parameter:
+        self.added[name] = Parameter(name, type, Init("zeros"), origin, source)
+        return self.added[name]
+
+    def _joined(self, maps: Sequence[Linear], groups: object, axis: int) -> Source:
+        """The matrices of one or two maps, whose columns take turns."""
+        return Joined(tuple(self._stored(m.weight, groups(m)) for m in maps), axis)  # type: ignore[operator]
+
+    def _stored(self, read: Read, groups: tuple[tuple[Axis, ...], ...]) -> Stored:
+        type = self.graph.type(read.value)
+        return Stored(read.instance, read.name, tuple(tuple(type.index(a.name) for a in g) for g in groups))
+
+
+def _called(read: Read) -> str:
+    """`gate` for the weight of an instance of that name, `mlp_a` for its parameter `a`."""
+    return "_".join((*read.instance.down[-1:], *(() if read.instance.down and read.name == "weight" else (read.name,))))
+
+
+# ------------------------------------------------------------------ what the call stands for
+
+
+def _body(
+    mixture: Mixture, scheme: Grouped | None, choice: Choice | None, inputs: list[tuple[str, TensorType]],
+    result: TensorType,
+) -> Function:
+    """Every expert's answer times its share, summed."""
+    graph, taken = Graph(), {n for _, t in inputs[:2] for n in t.names} | set(result.names)
+    e, into = mixture.expert, mixture.first[0].into
+    lead = [a.name for a in dict(inputs)["x"].axes if a.name != into.name]
+    names = {"E": e.name} | {plain: fresh(plain, taken) for plain in ("D", "N", "F", "Out", "J", "M")}
+    d, f, n = Axis(names["D"], into.size), Axis(names["F"], mixture.down.into.size), names["N"]
+    values: dict[str, Value] = {}
+    typed: list[tuple[str, TensorType]] = []
+    for at, (name, type) in enumerate(inputs):
+        renamed = names if at > 1 else {into.name: d.name} if at == 0 else {}
+        type = type.with_axes(tuple(Axis(renamed.get(a.name, a.name), a.size) for a in type.axes))
+        typed.append((name, type))
+        values[name] = build(graph, "input", name=name, type=type)
+    share = values["share"] if "share" in values else _shares(graph, values["logits"], e, mixture.top)
+    up = _weight(graph, values, "up", scheme, d)
+    y = _mapped(graph, values, values["x"], up, "up", d)
+    if mixture.gate.act == "swiglu":
+        pair = Axis(fresh("P", taken | {f.name, n}), Size.of(2))
+        y = build(graph, "split", y, axis=n, into=(f, pair))
+        sides = [build(graph, "select", y, axis=pair.name, at=at) for at in (0, 1)]
+    else:
+        sides = [build(graph, "rename", y, axis=n, to=f)]
+    hidden = _opened(graph, mixture.gate, sides)
+    down = _weight(graph, values, "down", scheme, f)
+    y = _mapped(graph, values, hidden, down, "down", f)
+    y = build(graph, "dot", share, y, over=(e.name,))
+    (wanted,) = (a for a in result.axes if a.name not in lead)
+    y = build(graph, "rename", y, axis=names["Out"], to=wanted)
+    if graph.type(y).axes != result.axes:
+        y = build(graph, "expand", y, axes=result.axes)
+    graph.outputs = (y,)
+    routed = mixture.logits is not None
+    gate = mixture.gate
+    statics: tuple[tuple[str, object], ...] = (
+        ("top", mixture.top), ("act", gate.act), ("alpha", gate.alpha), ("beta", gate.beta), ("limit", gate.limit),
+        ("whole", mixture.whole),
+    )
+    if scheme is None:
+        definition = ROUTE_EXPERTS if routed else MIX_EXPERTS
+    else:
+        definition = ROUTE_GROUPED if routed else MIX_GROUPED
+        assert choice is not None
+        statics = (*statics, ("bits", scheme.bits), ("group", scheme.group), ("activations", choice.activations))
+    method = definition.rpartition(".")[2]
+    return Function(method, graph, tuple(typed), ("value",), "", method, definition, statics)
+
+
+def _shares(graph: Graph, logits: Value, expert: Axis, top: int) -> Value:
+    scores = build(graph, "softmax", logits, over=expert.name)
+    best = build(graph, "top", scores, over=expert.name, count=top)
+    kept = build(graph, "where", best, scores, constant(graph, 0.0))
+    return build(graph, "div", kept, build(graph, "sum", kept, over=(expert.name,)))
+
+
+def _weight(graph: Graph, values: dict[str, Value], side: str, scheme: Grouped | None, into: Axis) -> Value:
+    """The matrices [E, columns, contracted], from codes and scales where they are given so."""
+    if scheme is None:
+        return values[side]
+    codes = values[f"{side}_codes"]
+    zero = values.get(f"{side}_zeros")
+    codes = build(graph, "sub", codes, zero if zero is not None else constant(graph, scheme.middle))
+    weight = build(graph, "mul", build(graph, "cast", codes, dtype="real"), values[f"{side}_scales"])
+    groups = graph.type(weight).names[-2:]
+    return build(graph, "merge", weight, axes=groups, into=into)
+
+
+def _mapped(graph: Graph, values: dict[str, Value], x: Value, weight: Value, side: str, over: Axis) -> Value:
+    y = build(graph, "dot", x, weight, over=(over.name,))
+    offset = values.get(f"{side}_offset")
+    return y if offset is None else build(graph, "add", y, offset)
+
+
+def _opened(graph: Graph, gate: Gate, sides: list[Value]) -> Value:
+    """The activation of an expert."""
+    x = sides[0]
+    if gate.act == "swiglu":
+        other = sides[1]
+        if gate.limit:
+            x = build(graph, "minimum", x, constant(graph, gate.limit))
+            other = build(graph, "maximum", other, constant(graph, -gate.limit))
+            other = build(graph, "minimum", other, constant(graph, gate.limit))
+        if gate.beta:
+            other = build(graph, "add", other, constant(graph, gate.beta))
+        steep = x if gate.alpha == 1 else build(graph, "mul", x, constant(graph, gate.alpha))
+        return build(graph, "mul", build(graph, "mul", x, build(graph, "sigmoid", steep)), other)
+    if gate.act == "silu":
+        return build(graph, "mul", x, build(graph, "sigmoid", x))
+    if gate.act == "relu":
+        return build(graph, "maximum", x, constant(graph, 0.0))
+    if gate.act == "gelu":
+        cube = build(graph, "mul", build(graph, "pow", x, constant(graph, 3.0)), constant(graph, 0.044715))
+        inner = build(graph, "mul", build(graph, "add", x, cube), constant(graph, math.sqrt(2 / math.pi)))
+        half = build(graph, "mul", x, constant(graph, 0.5))
+        return build(graph, "mul", half, build(graph, "add", build(graph, "tanh", inner), constant(graph, 1.0)))
+    return x

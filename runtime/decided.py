@@ -1,0 +1,63 @@
+"""Inputs on which a precision cannot turn a hard choice, such as which experts a token goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.emit.reference import run
+from ..compiler.ir.graph import Node
+from ..compiler.ir.module import Module
+from ..compiler.ir.primitive import align
+from ..lang.axes import TensorType, union
+from .inputs import Reading
+
+Array = NDArray[Any]
+ROWS, CANDIDATES = 2, 64
+
+
+def decided(
+    module: Module, weights: Mapping[str, Array], reading: Reading, sizes: tuple[int, int], unit: float
+) -> dict[str, Array] | None:
+    """Rows of inputs on which a precision cannot turn a hard choice; None for a model that makes none.
+
+    A `top` of two scores that are nearer than rounding can tell apart is a coin toss, after which two correct programs
+    differ wholly. Of many random rows those are taken whose closest choice is furthest apart, in units of the spread
+    that the precision gives the scores (Monte-Carlo arithmetic). `sizes` are the lengths of text and source.
+    """
+    if not any(node.op == "top" for function in module.functions.values() for node in function.graph.nodes()):
+        return None
+    given = reading.drawn(CANDIDATES, *sizes, np.random.default_rng(2))
+    runs: list[list[tuple[int, Array]]] = []
+    for noise in (None, *((unit, np.random.default_rng((3, i))) for i in range(2))):
+        seen: list[tuple[int, Array]] = []
+
+        def watch(node: Node, types: tuple[TensorType, ...], operands: tuple[Array, ...], seen: Any = seen) -> None:
+            if node.op == "top":
+                type = TensorType(union(types))
+                scores = align(operands[0], types[0], type.axes)
+                if len(operands) == 2:
+                    scores = np.where(align(operands[1], types[1], type.axes), scores, -np.inf)
+                scores = np.moveaxis(scores, type.index(node["over"]), -1)
+                seen.append((node["count"], scores.reshape(CANDIDATES, -1, scores.shape[-1])))
+
+        run(module, weights, given, noise=noise, observe=watch)
+        runs.append(seen)
+    closest = np.full(CANDIDATES, np.inf)
+    for exact, *noisy in zip(*runs, strict=True):
+        count, scores = exact
+        if count >= scores.shape[-1]:
+            continue
+        kept = np.isfinite(scores)  # what a mask takes away is no choice
+        errors = [np.where(kept, s - np.where(kept, scores, 0), 0) ** 2 for _, s in noisy]
+        spread = np.sqrt(np.mean(errors, axis=(0, -1)))
+        ordered = np.sort(scores, axis=-1)[..., ::-1]
+        choice = np.isfinite(ordered[..., count])
+        gap = np.where(choice, ordered[..., count - 1], np.inf) - np.where(choice, ordered[..., count], 0)
+        margin = gap / np.maximum(spread, 1e-300)
+        closest = np.minimum(closest, margin.min(axis=1))
+    best = np.argsort(-closest, kind="stable")[:ROWS]
+    return {name: array[best] for name, array in given.items()}

@@ -1,0 +1,151 @@
+"""Verification of what is exported for a target: its kernels and caches, and every way to store weights in few bits.
+
+The exact answer for quantized weights is the float64 reference with the weights that the codes stand for: that is what
+a kernel claims to compute. What the codes lose against the weights they were made from is another question, and is
+measured where there are trained weights and texts (`weft export`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..compiler import tolerance
+from ..compiler.context import longest_context
+from ..compiler.emit.onnx import to_onnx
+from ..compiler.emit.onnx.interface import PUBLIC
+from ..compiler.emit.reference import run
+from ..compiler.emit.torch import to_torch
+from ..compiler.facts import model_facts
+from ..compiler.ir.module import Module
+from ..compiler.ir.source import Quantized
+from ..compiler.passes.contract import apply
+from ..compiler.passes.inference import drop_penalties
+from ..compiler.passes.pipeline import passes
+from ..compiler.passes.quantize import Choice
+from ..compiler.quantization.scheme import Grouped, PerColumn
+from ..compiler.stream import rows, step
+from ..compiler.targets import target
+from ..compiler.tolerance import FLOAT32, Scale, Verdict, judge
+from ..compiler.weights import Derived, stand_for
+from .decided import decided
+from .inputs import Reading
+from .model import build
+from .session import Session
+
+Array = NDArray[Any]
+TARGET = "cpu"
+# Half the spacing of numbers of 8 bits: what rounding activations to as many may err by.
+EIGHT_BITS = 2.0**-8
+
+Result = tuple[str, Verdict, str]
+
+
+def quantizations(module: Module) -> Mapping[str, Choice]:
+    """Every way to store all weights, by name, with the smallest groups."""
+    paths = tuple(path for path, _ in model_facts(module).weights)
+    return {
+        "int4": Choice(paths, Grouped(4, 16), 32),
+        "int4 with zeros": Choice(paths, Grouped(4, 16, False), 32),
+        "int8": Choice(paths, Grouped(8, 16), 32),
+        "int8 dynamic": Choice(paths, PerColumn()),
+    }
+
+
+def target_checks(module: Module, weights: Mapping[str, Array], seed: int) -> Iterator[Result]:
+    """(what was compared, the verdict, a note) for a module in full form under one set of float32 weights."""
+    plain = drop_penalties(module)
+    optimised = apply(plain, passes())
+    decoder = step(optimised, rows=True) if optimised.stream else rows(optimised)
+    with tempfile.TemporaryDirectory() as folder:
+        case = _Case(plain, optimised, decoder, weights, seed, Path(folder))
+        yield from case.float32(Path(folder) / TARGET)
+        for name, choice in quantizations(plain).items():
+            found = case.quantized(name, choice, Path(folder) / name.replace(" ", "_"))
+            if found is not None:
+                yield found
+
+
+class _Case:
+    """One module with weights and inputs, and what the reference makes of them."""
+
+    def __init__(
+        self, module: Module, plain: Module, decoder: Module, weights: Mapping[str, Array], seed: int, folder: Path
+    ) -> None:
+        self.module, self.decoder, self.weights = module, decoder, weights
+        self.model = build(to_torch(plain), module.name, folder / "plain.py").eval()
+        self.reading = Reading.of(module)
+        draw = np.random.default_rng((seed, 4))
+        reach = longest_context(module)
+        sizes = (min(12, reach or 12), 15 if reach is None else min(12, reach))
+        drawn = self.reading.drawn(2, *sizes, draw)
+        self.given = decided(module, weights, self.reading, sizes, FLOAT32) or drawn
+        self.tokens = self.given[self.reading.tokens]
+        self.exact = run(module, weights, self.given).values[0]
+
+    def _session(self, prepared: Module, folder: Path) -> Session:
+        return Session(to_onnx(prepared, self.weights, folder))
+
+    def _logits(self, session: Session) -> Array:
+        arrays: list[Any] = [self.tokens, None]
+        for name in self.reading.sources:
+            arrays += [self.given[name], None]
+        beside = self.reading.beside(self.given)
+        return session.logits(*arrays, inputs={PUBLIC.get(name, name): array for name, array in beside.items()})
+
+    def float32(self, folder: Path) -> Iterator[Result]:
+        """The target's kernels: whole rows, pieces of one row, rows of different lengths."""
+        prepared = target(self.decoder, TARGET)
+        session = self._session(prepared, folder)
+        scale = self._scale(self.weights, self.exact)
+        kernels = sum(n for found in session.manifest["kernels"].values() for o, n in found.items() if o != "body")
+        note = f"{session.manifest['cache']} caches, {kernels} kernels" if self.module.stream else f"{kernels} kernels"
+        yield f"target {TARGET}", _judged(self._logits(session), self.exact, scale), note
+        if not self.module.stream or self.reading.sources:
+            return
+        half = max(1, self.tokens.shape[1] // 2)
+        seen = np.ones((1, self.tokens.shape[1]), np.int64)
+        first, states = session.step(self.tokens[:1, :half], session.start(1), seen[:, :half], scores=half)
+        rest = []
+        for at in range(half, self.tokens.shape[1]):
+            logits, states = session.step(self.tokens[:1, at : at + 1], states, seen[:, : at + 1])
+            rest.append(logits)
+        found = np.concatenate([first, *rest], axis=1)
+        yield f"target {TARGET}, cached", _judged(found, self.exact[:1], scale), f"{half} + {len(rest)} x 1"
+
+    def quantized(self, name: str, choice: Choice, folder: Path) -> Result | None:
+        """Weights in few bits against the weights that the codes stand for; None where none fits the scheme."""
+        prepared = target(self.decoder, TARGET, quantize=(choice,))
+        codes = [p for p, q in prepared.parameters() if isinstance(q.source, Quantized) and q.source.part == "codes"]
+        if not codes:
+            return None
+        values = stand_for(prepared, Derived(prepared, self.weights), self.weights)
+        exact = run(self.module, values, self.given).values[0]
+        unit = FLOAT32 if choice.activations == 32 else EIGHT_BITS
+        session = self._session(prepared, folder)
+        scale = self._scale(values, exact, unit)
+        return f"{name}, {TARGET}", _judged(self._logits(session), exact, scale), f"{len(codes)} matrices"
+
+    def _scale(self, weights: Mapping[str, Array], exact: Array, unit: float = FLOAT32) -> Scale:
+        """What a precision must err at least: the larger of the random estimate and what plain PyTorch errs."""
+        found = tolerance.scales(self.module, weights, self.given, unit=unit)[0]
+        self.model.load_state_dict(
+            {name: torch.from_numpy(np.asarray(weights[name], np.float32)) for name in self.model.state_dict()}
+        )
+        inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in self.reading.ordered(self.given)]
+        beside = {name: torch.from_numpy(array) for name, array in self.reading.beside(self.given).items()}
+        with torch.no_grad():
+            output = self.model(*inputs, **beside)
+        logits = (output[0] if isinstance(output, tuple) else output).numpy()
+        plain = tolerance.errors(np.asarray(logits, np.float64), exact)
+        return Scale(max(found.rms, plain.rms), max(found.max, plain.max))
+
+
+def _judged(candidate: Array, exact: Array, scale: Scale) -> Verdict:
+    return judge(np.asarray(candidate, np.float64), exact, scale.rms, scale.max)
