@@ -77,6 +77,8 @@ def _models(asked: Namespace, place: Place, shapes: Sequence[Shape]) -> int:
         if not (place.checkpoint(shape) / "model.safetensors").exists():
             write(shape, place.checkpoint(shape))
         for variant in _chosen(asked, shape):
+            if variant.files_of:
+                continue
             began = time.perf_counter()
             there = place.artifact(shape, variant).exists()
             try:

@@ -279,7 +279,7 @@ examples:
   weft generate runs/first "def " --greedy --engine onnx
   weft generate runs/first/onnx "class " --temperature 0.9 --top-p 0.95 --seed 7
   weft generate runs/imported --chat "What is a weft?"
-  weft generate runs/first/onnx --batch prompts.txt --stop "\n\n" --json
+  weft generate runs/first/onnx --batch prompts.txt --stop "###" --json
   weft generate runs/large "def " --draft runs/small --ahead 5
   weft generate runs/translator "the weft" --beams 4 --length-penalty 0.6
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from ..compiler.emit.torch import to_torch
 from ..compiler.ir.module import Module
 from ..compiler.ir.text_parser import parse_module
 from ..compiler.passes.inference import drop_penalties
+from ..compiler.quantized import QuantizedModel
 from ..compiler.stream import rows, step
 from ..lang import errors
 from ..lang.diagnostics import WeftError
@@ -93,6 +95,17 @@ class Trained:
         return axes[-1].size.value if axes and axes[-1].size.is_constant else None
 
     @property
+    def onnx_settings(self) -> dict[str, Any]:
+        """What the recipe says behind `export onnx`."""
+        exports = (e for e in self.run.open()["exports"] if e["target"] == "onnx")
+        return {name: value for export in exports for name, value in export["settings"]}
+
+    @property
+    def quantize(self) -> list[str]:
+        """What the recipe says behind `quantize`."""
+        return list(self.run.open()["quantize"])
+
+    @property
     def begin(self) -> tuple[int, ...]:
         """The tokens that a decoder with an encoder starts with, where the run was imported with such."""
         return begin(self.run.folder / FOLDER)
@@ -116,8 +129,15 @@ class Trained:
         load_weights(model, self.weights)
         return model
 
-    def export_onnx(self, folder: Path) -> Path:
-        """The run as an export folder for ONNX Runtime."""
+    def logits(self, tokens: NDArray[Any]) -> NDArray[Any]:
+        """Logits [B, T, V] of rows of tokens [B, T], by PyTorch in float32."""
+        model = self._loaded(self.module, "model.py").eval()
+        with torch.no_grad():
+            found = [model(torch.from_numpy(row[None])) for row in tokens]
+        return np.concatenate([(f[0] if isinstance(f, tuple) else f).float().numpy() for f in found])
+
+    def export_onnx(self, folder: Path, prepared: QuantizedModel | None = None) -> Path:
+        """The run as an export folder for ONNX Runtime, with standard operators where it was not prepared otherwise."""
         module = step(self.module, rows=True) if self.module.stream else rows(self.module)
         metadata: dict[str, Any] = {} if self.context is None else {"context": self.context}
         if self.begin:
@@ -125,7 +145,13 @@ class Trained:
         if (texts := self._texts()) is not None:
             metadata["text"] = texts.to_json()
         tokenizer = self.run.tokenizer if self.run.tokenizer.is_file() else None
-        made = to_onnx(module, self.weights, folder, tokenizer=tokenizer, metadata=metadata)
+        if prepared is None:
+            made = to_onnx(module, self.weights, folder, tokenizer=tokenizer, metadata=metadata)
+        else:
+            made = to_onnx(
+                prepared.decode, self.weights, folder, tokenizer=tokenizer, metadata=metadata,
+                prefill=prepared.prefill, rounding=prepared.rounding,
+            )
         if (config := config_of(self.run)) is not None:
             files.write_json(made / CONFIG, config)
         return made

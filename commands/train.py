@@ -52,11 +52,12 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     from ..runtime.support import check_exportable
     from ..runtime.train import Options
     from .generate import write_on
+    from .onnx_export import write_onnx
     from .runs import Trained
 
-    if arguments.export:
+    if arguments.export or recipe.quantize:
         asked = next((e for e in recipe.exports if e.target == "onnx"), ExportPlan("onnx", (), recipe.span))
-        check_exportable(recipe, asked)
+        check_exportable(recipe, asked, module)
     device = chosen_device(arguments.device)
     check_memory(module, device)
     folder = Path(arguments.out or Path("runs") / Path(arguments.file).stem)
@@ -77,7 +78,7 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     if not all(result.finished for result in results.values()):
         return 0
     if arguments.export:
-        terminal.say(f"exported {Trained.open(folder).export_onnx(folder / 'onnx')}")
+        write_onnx(Trained.open(folder), folder / "onnx", terminal)
     if arguments.prompt is not None:
         engine = "onnx" if arguments.export else "torch"
         write_on(folder, arguments.prompt, engine, arguments.max_tokens or _WRITTEN, terminal)

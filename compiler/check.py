@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..lang import errors, tree
@@ -30,6 +30,7 @@ from .lower.templates import lower_rule
 from .lower.values import Component, FnValue, Pack, describe
 from .passes.contract import apply
 from .passes.pipeline import passes
+from .rules.library import fusion_names
 from .stream import step
 
 
@@ -100,7 +101,8 @@ def _facts(program: Program, path: tuple[str, ...] | None, item: tree.Item) -> M
         raise WeftError(errors.unknown_name(name, program.models, item.span))
     unit, declaration = model_item(program, name)
     component = Elaborator().item(unit, declaration, name_span(declaration))
-    return model_facts(apply(compile_component(name, component), passes("O0")), component)
+    facts = model_facts(apply(compile_component(name, component), passes("O0")), component)
+    return replace(facts, fusions=fusion_names(program))
 
 
 def mapped_model(found: CheckpointMap) -> tuple[Module, tuple[str, ...]]:

@@ -19,24 +19,9 @@ from .quantization.finite import spelled
 from .quantization.gptq import quantize_gptq
 from .quantization.measure import error
 from .quantization.nearest import quantize
-from .quantization.scheme import Grid, Half, Scheme
+from .quantization.scheme import Grid, Half
 from .quantization.smooth import smooth_scales
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """One matrix [K, N] that was rounded: from which weights, how, and the relative errors (root mean squares).
-
-    `outputs` is the error of x W on a sample of inputs, where the model was calibrated.
-    """
-
-    paths: tuple[str, ...]
-    scheme: Scheme
-    method: str
-    shape: tuple[int, int]
-    bytes: int
-    weights: float
-    outputs: float | None
+from .weights import Rounded
 
 
 @dataclass
@@ -46,6 +31,10 @@ class Calibrated:
     calibration: Calibration | None = None
     record: dict[str, Rounded] = field(default_factory=dict)
     _scales: dict[tuple[tuple[str, ...], Grid | float], Array] = field(default_factory=dict)
+
+    def silent(self) -> Calibrated:
+        """One that rounds alike, with a record of its own."""
+        return Calibrated(self.calibration, {}, self._scales)
 
     def quantized(self, place: str, paths: tuple[str, ...], matrix: Array, source: Quantized) -> Matrix:
         balance = source.of.by if isinstance(source.of, Balanced) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ..lang import errors
@@ -10,7 +10,7 @@ from ..lang.diagnostics import WeftError
 from .context import longest_context
 from .emit.onnx.kernels.grouped_query import refusal
 from .emit.onnx.targets import Target, find_target
-from .ir.module import Module, Path
+from .ir.module import Module, Path, join
 from .passes.cached_attention import CachedAttention
 from .passes.contract import Pass, apply
 from .passes.experts import MIX_GROUPED, Experts
@@ -20,6 +20,8 @@ from .passes.join import Join
 from .passes.keep_last import KeepLast
 from .passes.pipeline import passes
 from .passes.quantize import Choice, Quantize, chosen
+from .passes.recurrences import Recurrences
+from .quantization.scheme import PerColumn
 from .rules.library import library_rules
 from .rules.rewrite import Report, rewrite
 from .rules.rule import Rule
@@ -29,19 +31,22 @@ POSITIONS = 8192
 
 
 def target(
-    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None, rules: Sequence[Rule] = ()
+    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None,
+    rules: Sequence[Rule] = (), apart: Collection[str] = (),
 ) -> Module:
     """The module as the target `name` (portable, cpu or cuda) wants it; the meaning stays, but for what is quantized.
 
     `quantize` says which weights are stored in which scheme. `context` is the number of tokens it must be able to
     remember; where angles of rotation are looked up in tables, they end there. `rules` are tried beside the library's.
-    Raises WeftError: E0825 for an unknown target, E0826 for quantized weights where the target has no operators for them.
+    Weights at the paths in `apart` are joined with each other at most: adapters to be swapped. Raises WeftError: E0825
+    for an unknown target, E0826 for quantized weights where the target has no operators for them.
     """
-    return prepared(module, name, quantize=quantize, context=context, rules=rules)[0]
+    return prepared(module, name, quantize=quantize, context=context, rules=rules, apart=apart)[0]
 
 
 def prepared(
-    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None, rules: Sequence[Rule] = ()
+    module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None,
+    rules: Sequence[Rule] = (), apart: Collection[str] = (),
 ) -> tuple[Module, Report]:
     """Like `target`, with a report of every rule that was used."""
     found = find_target(name)
@@ -52,7 +57,7 @@ def prepared(
         return replace(module, target=name), Report()
     module = apply(module, before_rules())
     module, report = rewrite(module, (*rules, *library_rules()))
-    module = apply(module, after_rules(found, module, tuple(quantize), context))
+    module = apply(module, after_rules(found, module, tuple(quantize), context, frozenset(apart)))
     return replace(module, target=name), report
 
 
@@ -61,13 +66,16 @@ def before_rules() -> tuple[Pass, ...]:
     return (Flatten(), *passes())
 
 
-def after_rules(found: Target, module: Module, quantize: tuple[Choice, ...], context: int | None) -> tuple[Pass, ...]:
+def after_rules(
+    found: Target, module: Module, quantize: tuple[Choice, ...], context: int | None,
+    apart: frozenset[str] = frozenset(),
+) -> tuple[Pass, ...]:
     """What follows the rules: attention with its cache, wider products, fewer logits, fewer bits."""
 
     def kind(path: Path) -> object:
-        return chosen(quantize, path)
+        return chosen(quantize, path), join(path) in apart
 
     reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
     experts = Experts(quantize, MIX_GROUPED in found.kernels)
     attention = CachedAttention(refusal, found.turned, reach or POSITIONS)
-    return (*passes(), experts, attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())
+    return (*passes(), experts, Recurrences(), attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())

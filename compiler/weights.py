@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -17,13 +19,33 @@ from .quantization import half, nearest
 from .quantization.codes import Quantized as Matrix
 from .quantization.codes import dequantized
 from .quantization.finite import spelled
-from .quantization.scheme import Grid, Half
+from .quantization.scheme import Grid, Half, Scheme
 
 Read = Callable[[str], Array]
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """One matrix [K, N] that was rounded: from which weights, how, and the relative errors (root mean squares).
+
+    `outputs` is the error of x W on a sample of inputs, where the model was calibrated.
+    """
+
+    paths: tuple[str, ...]
+    scheme: Scheme
+    method: str
+    shape: tuple[int, int]
+    bytes: int
+    weights: float
+    outputs: float | None
+
+
 class Rounding(Protocol):
     """How matrices become codes. `paths` are the model's own weights that a matrix [K, N] is made of, side by side."""
+
+    @property
+    def record(self) -> Mapping[str, Rounded]:
+        """What was rounded so far, by place, as far as this is kept."""
 
     def quantized(self, place: str, paths: tuple[str, ...], matrix: Array, source: Quantized) -> Matrix:
         """Codes and scales of the matrix that will lie at a place of the module."""
@@ -37,6 +59,8 @@ class Rounding(Protocol):
 
 class Nearest:
     """Rounding to the nearest code: what needs nothing but the weights."""
+
+    record: Mapping[str, Rounded] = MappingProxyType({})
 
     def quantized(self, place: str, paths: tuple[str, ...], matrix: Array, source: Quantized) -> Matrix:
         if source.method != "rtn":
@@ -127,8 +151,17 @@ def _alike(a: Quantized, b: Quantized) -> bool:
     return (a.of, a.scheme, a.method) == (b.of, b.scheme, b.method)
 
 
+def made_of(path: str, parameter: Parameter) -> tuple[str, ...]:
+    """The model's own weights that the parameter at a path is made of; itself, where no pass has made it."""
+    return (path,) if parameter.source is None else _paths(parameter.source, _path(path)[:-1])
+
+
+def starred_path(path: Iterable[object]) -> str:
+    """A path with `*` for the numbers of layers."""
+    return ".".join("*" if str(p).isdigit() else str(p) for p in path)
+
+
 def _paths(source: Source, base: Path) -> tuple[str, ...]:
-    """The weights of the model that something is made from."""
     return tuple(".".join(map(str, part.path(base))) for part in origins(source))
 
 

@@ -9,7 +9,22 @@ from . import errors, tree
 from .chat_templates import template_names
 from .diagnostics import WeftError
 from .plans import Term, Value
-from .values import FLAG, STAGE, TEXT, Kind, Scope, amount, choice, describe, pair, real, whole, word_span
+from .values import (
+    FLAG,
+    STAGE,
+    TEXT,
+    Kind,
+    Scope,
+    among,
+    amount,
+    choice,
+    describe,
+    optional,
+    pair,
+    real,
+    whole,
+    word_span,
+)
 
 REQUIRED: Final = object()
 """The default of an argument that must be given."""
@@ -269,14 +284,52 @@ ADAPTERS = Family(
     ),
 )
 
-_GROUP = whole(16, 4096)
+_GROUP = among(16, 32, 64, 128, 256)
+_WHEN = Argument("when", choice("always", "prefill"), "always")
+
+
+def _codes(bits: int, group: int) -> Form:
+    """Weights in groups of codes with a scale each."""
+    method = Argument("method", choice("rtn", "gptq", "awq"), "rtn")
+    activations = Argument("activations", among(8, 32), 8)
+    arguments = (Argument("group", _GROUP, group), Argument("symmetric", FLAG, True), method, activations, _WHEN)
+    return Form(f"int{bits}", arguments, f"int{bits}(group = {group})")
+
 
 QUANTIZERS = Family(
-    "a quantized type",
+    "a way to store weights",
     (
-        Form("int8", (Argument("group", _GROUP, None),), "int8()"),
-        Form("int4", (Argument("group", _GROUP, 128),), "int4(group = 128)"),
-        Form("nf4", (Argument("group", _GROUP, 64),), "nf4(group = 64)"),
+        _codes(8, 128),
+        _codes(4, 128),
+        _codes(2, 32),
+        Form(
+            "int8_dynamic",
+            (
+                Argument("smooth", optional(_SHARE), None),
+                Argument("method", choice("rtn", "gptq"), "rtn"),
+                Argument("bits", among(7, 8), 8),
+                _WHEN,
+            ),
+            "int8_dynamic()",
+        ),
+        Form(
+            "llm_int8",
+            (Argument("threshold", real(0, above=True, example="6.0"), 6.0), Argument("bits", among(7, 8), 8), _WHEN),
+            "llm_int8()",
+        ),
+        Form("nf4", (Argument("group", _GROUP, 64), Argument("double", FLAG, True), _WHEN), "nf4(group = 64)"),
+        Form("f16", (_WHEN,), "f16()"),
+        Form("bf16", (_WHEN,), "bf16()"),
+        Form(
+            "mixed",
+            (
+                Argument("bits", real(2, 16, example="5")),
+                Argument("group", _GROUP, 32),
+                Argument("activations", among(8, 32), 8),
+                _WHEN,
+            ),
+            "mixed(bits = 5)",
+        ),
     ),
 )
 
@@ -306,7 +359,12 @@ STAGE_VALUES: dict[str, Kind] = {
 """The settings of a stage besides `data` and `loss`, which have a structure of their own."""
 
 EXPORTS: dict[str, dict[str, Kind]] = {
-    "onnx": {"context": amount("tokens"), "target": choice("portable", "cpu", "cuda"), "opset": whole(21, 30)},
+    "onnx": {
+        "context": amount("tokens"),
+        "target": choice("portable", "cpu", "cuda"),
+        "opset": whole(21, 30),
+        "calibrate": TEXT,
+    },
     "hf": {},
     "torch": {},
     "peft": {},

@@ -21,6 +21,7 @@ class ModelFacts:
     `axes`: the names of the axes that weights and inputs have.
     `parameters`: the parameters that a spec can set (`V`, `D`, `layers`).
     `penalties`: the names of the side losses; `functions`: the fns it calls (`attend`, `rms_norm`).
+    `fusions`: the names of rules, and of what rules and passes put in (`add_norm`, `add_rms_norm`, `cached_attend`).
     `vocabulary`: the number of token ids it knows, or None when it has no token input.
     """
 
@@ -32,6 +33,7 @@ class ModelFacts:
     penalties: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
     vocabulary: int | None = None
+    fusions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,10 @@ def read_expectation(member: tree.Expect, facts: ModelFacts | None, findings: Fi
         span = word_span(Span(member.span.source, member.span.start + len("expect"), member.span.end), member.state)
         findings.problems.append(errors.unknown_choice(member.state, "expect", EXPECTATIONS, span))
         return []
-    if facts is not None and member.name not in facts.functions:
+    if facts is not None and member.name not in (*facts.functions, *facts.fusions):
         start = member.span.end - len(member.name)
         span = Span(member.span.source, start, member.span.end)
-        findings.problems.append(errors.unknown_expectation(member.name, facts.name, facts.functions, span))
+        findings.problems.append(errors.unknown_expectation(member.name, facts.name, facts.functions, facts.fusions, span))
         return []
     return [member.name]
 

@@ -97,6 +97,28 @@ def choice(*words: str) -> Kind:
     return Kind("a word", words[0], read)
 
 
+def among(*numbers: int) -> Kind:
+    """One of a few whole numbers."""
+    listed = f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
+
+    def read(expression: tree.Expression, name: str, scope: Scope) -> int:
+        value = number(expression, name, "a whole number", str(numbers[0]))
+        return int(within(value, value in numbers, name, listed, expression))
+
+    return Kind("a whole number", str(numbers[0]), read)
+
+
+def optional(of: Kind) -> Kind:
+    """A value, or the word `none`, which is None."""
+
+    def read(expression: tree.Expression, name: str, scope: Scope) -> Value:
+        if isinstance(expression, tree.Name) and expression.id == "none":
+            return None
+        return of.read(expression, name, scope)
+
+    return Kind(f"{of.words} or `none`", of.example, read)
+
+
 def _read_flag(expression: tree.Expression, name: str, scope: Scope) -> bool:
     if not isinstance(expression, tree.Boolean):
         raise WeftError(errors.wrong_value(name, "`true` or `false`", describe(expression), "true", expression.span))

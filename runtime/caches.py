@@ -48,6 +48,16 @@ def taken(
     return held(fresh, device)
 
 
+def move(value: onnxruntime.OrtValue, axis: int, rows: Sequence[int], used: int) -> None:
+    """Puts the rows of a cache on the CPU, which are its first axis, into a new order: only those that change move."""
+    array = value.numpy()
+    place = (slice(None),) * (axis - 1) + (slice(0, used),)
+    moves = [(row, source) for row, source in enumerate(rows) if row != source]
+    saved = {source: array[source][place].copy() for _, source in moves if rows[source] != source}
+    for row, source in moves:
+        array[row][place] = saved[source] if source in saved else array[source][place]
+
+
 def first(value: onnxruntime.OrtValue, axis: int, count: int, device: str) -> onnxruntime.OrtValue:
     """The first entries along an axis."""
     return held(value.numpy()[(slice(None),) * axis + (slice(0, count),)], device)

@@ -51,8 +51,8 @@ def session_options(manifest: Mapping[str, Any], threads: int | None) -> onnxrun
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
-    if any(port["name"] == "logits_to_keep" for port in manifest["inputs"]):
-        options.log_severity_level = 3  # an input that may be left out: ONNX Runtime would warn of each such model
+    if manifest.get("adapters") or any(port["name"] == "logits_to_keep" for port in manifest["inputs"]):
+        options.log_severity_level = 3  # inputs that may be left out: ONNX Runtime would warn of each
     for name, value in (manifest.get("session") or {}).items():
         options.add_session_config_entry(name, str(value))
     return options

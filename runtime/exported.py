@@ -2,118 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..compiler.emit.onnx.manifest import STATES_FILE
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from . import caches
-from .export_folder import CUDA, chosen_providers, read_manifest, session_options
+from .loaded import SOURCE_MASK, Array, Loaded
+from .step_inputs import KEPT, aligned, left_out, shaped, token_rows
 
-Array = NDArray[Any]
 # What a model remembers between steps, by state path; the values stay on the device that runs it. Where there is an
 # encoder, what it computed is among them, and the mask of the source under the name of that input. Where caches are
 # shared, so are the numbers of tokens that the rows of them hold.
 States = Mapping[str, onnxruntime.OrtValue]
-SOURCE_MASK = "encoder_attention_mask"
-KEPT = "logits_to_keep"
 COUNTS = "token_counts"
 
 
-@dataclass(frozen=True, eq=False)
-class _Bound:
-    """A binding, and the caches that it holds beside what is bound anew for every step."""
-
-    model: onnxruntime.InferenceSession
-    buffers: Sequence[onnxruntime.OrtValue]
-    binding: onnxruntime.IOBinding
-
-    def holds(self, model: onnxruntime.InferenceSession, buffers: Sequence[onnxruntime.OrtValue]) -> bool:
-        return self.model is model and all(a is b for a, b in zip(self.buffers, buffers, strict=True))
-
-
-class Exported:
-    """A loaded export folder.
-
-    `manifest` is its weft.json, `device` is "cpu" or "cuda". CUDA is used where there is a GPU and a build of ONNX
-    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. Raises
-    WeftError (E0933) for a folder that is no export, or a damaged one.
+class Exported(Loaded):
+    """A loaded export folder whose model reads tokens step by step.
 
     In an export with `shared` caches a step writes into the caches that it was given, behind the tokens that they
     hold: two steps from the same states see the same past, but only the last one's states can be gone on from.
     """
-
-    def __init__(
-        self, folder: str | os.PathLike[str], *, threads: int | None = None, providers: Sequence[Any] | None = None
-    ) -> None:
-        self.folder = Path(folder)
-        self.manifest = read_manifest(self.folder)
-        self._options = session_options(self.manifest, threads)
-        self._providers = chosen_providers(self.manifest, providers)
-        self._session = self._opened(self.manifest["file"])
-        first: dict[str, Any] | None = self.manifest["encoder"]
-        self._encoder = None if first is None else self._opened(first["file"])
-        self._constants: list[dict[str, Any]] = first["states"] if first else []
-        self._long: onnxruntime.InferenceSession | None = None
-        self.device = "cuda" if CUDA in self._session.get_providers() else "cpu"
-        self.shared: bool = self.manifest.get("cache", "appended") == "shared"
-        self._states: list[dict[str, Any]] = self.manifest["states"]
-        self._changed = [state for state in self._states if state["output"] is not None]
-        self._placed = [state for state in self._changed if self.shared and state["kind"] == "grow"]
-        self._passed = [state for state in self._states if state not in self._placed]
-        self._bound: _Bound | None = None
-        self._inputs: dict[str, dict[str, Any]] = {port["name"]: port for port in self.manifest["inputs"]}
-        self._output: str = self.manifest["outputs"][0]["name"]
-        others = [name for name in self._inputs if name not in self._given()]
-        if first is not None:
-            known = ("input_ids", "attention_mask")
-            others += [p["name"] for p in first["inputs"] if p["name"] not in known and "default" not in p]
-        if others or "input_ids" not in self._inputs:
-            reason = f"it takes {', '.join(others) or 'no tokens'}; a session gives token numbers alone"
-            raise WeftError(errors.not_an_export(str(self.folder), reason))
-
-    @property
-    def vocabulary(self) -> int | None:
-        """The number of logits per token."""
-        return self.manifest["vocabulary"]
-
-    @property
-    def context(self) -> int | None:
-        """The number of tokens that the model was made for, if the export says so."""
-        return self.manifest["context"]
-
-    @property
-    def has_encoder(self) -> bool:
-        """Whether the model reads a source before it writes."""
-        return self._encoder is not None
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether the model remembers what it has read."""
-        return "step" in self.manifest["form"]
-
-    @property
-    def takes_rows(self) -> bool:
-        """Whether rows may have different lengths."""
-        return "rows" in self.manifest["form"]
-
-    @property
-    def keeps_last(self) -> bool:
-        """Whether the model computes the logits of the last tokens alone, if nobody asks for more."""
-        return KEPT in self._inputs
-
-    @property
-    def can_cut(self) -> bool:
-        """Whether `cut` is possible: all states are caches of all tokens."""
-        return all(state["kind"] == "grow" and state["axis"] is not None for state in self._changed)
 
     def encode(self, source: ArrayLike, source_mask: ArrayLike | None = None) -> States:
         """What the encoder computes of rows of a source [B, N], for all steps to come.
@@ -122,14 +36,15 @@ class Exported:
         """
         if self._encoder is None:
             raise WeftError(errors.session_input("source", "the model has no encoder"))
-        ids = self._tokens(source, "source")
-        mask = np.ones_like(ids) if source_mask is None else self._like("source_mask", source_mask, ids.shape)
+        ids = token_rows(source, "source")
+        mask = np.ones_like(ids) if source_mask is None else shaped("source_mask", source_mask, ids.shape)
         binding = self._encoder.io_binding()
         for name, array in (("input_ids", ids), ("attention_mask", mask)):
             if name in {port.name for port in self._encoder.get_inputs()}:
                 binding.bind_cpu_input(name, array)
-        for name, array in self._left_out(self.manifest["encoder"]["inputs"], {}, ids.shape).items():
+        for name, array in left_out(self.manifest["encoder"]["inputs"], {}, ids.shape).items():
             binding.bind_cpu_input(name, array)
+        self._give_adapter(self._encoder, binding)
         for state in self._constants:
             binding.bind_output(state["output"], self.device)
         self._encoder.run_with_iobinding(binding)
@@ -186,7 +101,7 @@ class Exported:
         Where caches are shared, rows have no gaps: their ones come first in `attention_mask`, padding may follow the
         new tokens of a first step, and positions follow from these.
         """
-        ids = self._tokens(tokens)
+        ids = token_rows(tokens)
         if self.shared:
             return self._step_shared(ids, states, attention_mask, inputs or {}, scores)
         past = self._past(states)
@@ -196,12 +111,12 @@ class Exported:
                 raise WeftError(errors.session_input("attention_mask", reason))
             attention_mask = np.ones((ids.shape[0], (past or 0) + ids.shape[1]), np.int64)
         total = None if past is None else past + ids.shape[1]
-        mask = self._like("attention_mask", attention_mask, (ids.shape[0], total))
+        mask = shaped("attention_mask", attention_mask, (ids.shape[0], total))
         if mask.shape[1] < ids.shape[1]:
             raise WeftError(errors.session_input("attention_mask", "it must cover the tokens of this step"))
         if positions is None:
             positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, mask.shape[1] - ids.shape[1] :]
-        given = {"attention_mask": mask, "position_ids": self._like("position_ids", positions, ids.shape)}
+        given = {"attention_mask": mask, "position_ids": shaped("position_ids", positions, ids.shape)}
         new = mask[:, mask.shape[1] - ids.shape[1] :]
         last = ids.shape[1] - 1 - np.argmax(new[:, ::-1] != 0, axis=1)
         return self._run(ids, states, given, inputs or {}, last, scores)
@@ -209,19 +124,21 @@ class Exported:
     def reorder(self, states: States, rows: ArrayLike) -> States:
         """The states of some rows, in a new order (a row may occur more than once)."""
         wanted: list[int] = np.asarray(rows).tolist()
-        result = {}
-        used = int(states[COUNTS].numpy()[wanted].max()) if self.shared else 0
-        for state in self._states:
-            value, axis = states[state["path"]], state["shape"].index("batch")
-            if state in self._placed:
-                slots = value.shape()[state["axis"]]
-                result[state["path"]] = caches.taken(value, state["axis"], wanted, slots, used, self.device)
-            else:
-                result[state["path"]] = caches.picked(value, axis, wanted, self.device)
-        for name in (SOURCE_MASK, COUNTS):
-            if name in states:
-                result[name] = caches.picked(states[name], 0, wanted, "cpu")
+        result = self._picked(states, wanted)
+        for state in self._placed:
+            value, used = states[state["path"]], int(result[COUNTS].numpy().max())
+            slots = value.shape()[state["axis"]]
+            result[state["path"]] = caches.taken(value, state["axis"], wanted, slots, used, self.device)
         return result
+
+    def rearrange(self, states: States, rows: Sequence[int]) -> States:
+        """The same as `reorder`, where nobody needs the given states any more: shared caches change in their place."""
+        used = states[COUNTS].numpy() if self.shared else np.empty(0)
+        if self.device != "cpu" or len(rows) != len(used):
+            return self.reorder(states, rows)
+        for state in self._placed:
+            caches.move(states[state["path"]], state["axis"], rows, int(used[list(rows)].max()))
+        return {**states, **self._picked(states, rows)}
 
     def cut(self, states: States, count: int) -> States:
         """The states of a row after its first `count` tokens alone; see `can_cut`."""
@@ -232,19 +149,18 @@ class Exported:
             found[state["path"]] = caches.first(states[state["path"]], state["axis"], count, self.device)
         return found
 
+    def _picked(self, states: States, rows: Sequence[int]) -> dict[str, onnxruntime.OrtValue]:
+        """Some rows of everything that is no shared cache."""
+        found = {}
+        for state in self._passed:
+            axis = state["shape"].index("batch")
+            found[state["path"]] = caches.picked(states[state["path"]], axis, rows, self.device)
+        for name in (SOURCE_MASK, COUNTS):
+            if name in states:
+                found[name] = caches.picked(states[name], 0, rows, "cpu")
+        return found
+
     # ------------------------------------------------------------------ running
-
-    def _opened(self, file: str) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(str(self.folder / file), self._options, providers=self._providers)
-
-    def _model(self, columns: int) -> onnxruntime.InferenceSession:
-        """The model for a step of so many tokens per row: some exports have another one for long steps."""
-        other = self.manifest.get("prefill")
-        if not other or columns < other["from"]:
-            return self._session
-        if self._long is None:
-            self._long = self._opened(other["file"])
-        return self._long
 
     def _run(
         self, ids: Array, states: States, given: Mapping[str, Array], inputs: Mapping[str, ArrayLike], last: Array,
@@ -261,7 +177,7 @@ class Exported:
                 binding.bind_cpu_input(name, array)
         if self.keeps_last:
             binding.bind_ortvalue_input(KEPT, caches.held(np.array(wanted, np.int64)))
-        for name, array in self._left_out(self.manifest["inputs"], inputs, ids.shape).items():
+        for name, array in left_out(self.manifest["inputs"], inputs, ids.shape).items():
             binding.bind_cpu_input(name, array)
         if SOURCE_MASK in self._inputs:
             binding.bind_ortvalue_input(SOURCE_MASK, states[SOURCE_MASK])
@@ -277,10 +193,25 @@ class Exported:
             binding.bind_ortvalue_output(self._output, caches.held(room))
         model.run_with_iobinding(binding)
         if room is not None and not fresh:
-            return self._aligned(room, last, columns, scores), states
+            return aligned(room, last, columns, scores, self.keeps_last), states
         *after, logits = binding.get_outputs()[len(self._placed) :]
         found = {s["path"]: value for s, value in zip(fresh, after, strict=True)}
-        return self._aligned(logits.numpy() if room is None else room, last, columns, scores), {**states, **found}
+        values = logits.numpy() if room is None else room
+        return aligned(values, last, columns, scores, self.keeps_last), {**states, **found}
+
+    def _give_adapter(self, model: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
+        """The weights of the adapter, as far as a model has them."""
+        if self._adapter:
+            taken = {port.name for port in model.get_overridable_initializers()}
+            for name in taken & set(self._adapter):
+                binding.bind_ortvalue_input(name, self._adapter[name])
+
+    def _room(self, rows: int, columns: int, wanted: int) -> Array | None:
+        """Where the logits of a step go, if their shape is known and the model runs on the CPU."""
+        output = self.manifest["outputs"][0]
+        shape = tuple({"batch": rows, "sequence": columns, KEPT: wanted}.get(n, n) for n in output["shape"])
+        known = self.device == "cpu" and all(isinstance(n, int) for n in shape)
+        return np.empty(shape, output["dtype"]) if known else None
 
     def _room(self, rows: int, columns: int, wanted: int) -> Array | None:
         """Where the logits of a step go, if their shape is known and the model runs on the CPU."""
@@ -295,25 +226,13 @@ class Exported:
         if self._bound is not None and self._bound.holds(model, buffers):
             return self._bound.binding
         self._bound, binding = None, model.io_binding()
+        self._give_adapter(model, binding)
         for state, buffer in zip(self._placed, buffers, strict=True):
             binding.bind_ortvalue_input(state["input"], buffer)
             binding.bind_ortvalue_output(state["output"], buffer)
         if buffers:
             self._bound = _Bound(model, buffers, binding)
         return binding
-
-    def _aligned(self, logits: Array, last: Array, columns: int, scores: int | None) -> Array:
-        """One entry per column, or the last ones of each row; `logits` end with the last column, or each row's own."""
-        if logits.ndim != 3 or (scores is None and not self.keeps_last):
-            return logits
-        if (last == columns - 1).all():
-            return logits if scores is None else logits[:, max(0, logits.shape[1] - scores) :]
-        ends = np.full_like(last, logits.shape[1] - 1) if self.keeps_last else last
-        if scores is None:
-            places = ends[:, None] - last[:, None] + np.arange(columns)
-        else:
-            places = ends[:, None] - np.arange(min(scores, columns) - 1, -1, -1)
-        return np.asarray(logits[np.arange(len(logits))[:, None], np.clip(places, 0, logits.shape[1] - 1)])
 
     def _step_shared(
         self, ids: Array, states: States, attention_mask: ArrayLike | None, inputs: Mapping[str, ArrayLike],
@@ -324,7 +243,7 @@ class Exported:
         if attention_mask is None:
             counts = before + columns
         else:
-            mask = self._like("attention_mask", attention_mask, (rows, None))
+            mask = shaped("attention_mask", attention_mask, (rows, None))
             counts = mask.sum(1)
             if not (mask == (np.arange(mask.shape[1]) < counts[:, None])).all():
                 raise WeftError(errors.session_input("attention_mask", "with shared caches rows have no gaps"))
@@ -369,50 +288,6 @@ class Exported:
             slots = caches.capacity(needed, self.context)
             found[state["path"]] = caches.grown(value, axis, slots, used, self.device)
         return found
-
-    # ------------------------------------------------------------------ checks
-
-    def _given(self) -> set[str]:
-        """The inputs that a session knows how to fill."""
-        optional = (port["name"] for port in self.manifest["inputs"] if "default" in port)
-        states = (s["input"] for s in self._states)
-        return {"input_ids", "attention_mask", "position_ids", SOURCE_MASK, KEPT, *optional, *states}
-
-    def _left_out(
-        self, ports: Sequence[Mapping[str, Any]], given: Mapping[str, ArrayLike], rows: tuple[int, ...]
-    ) -> dict[str, Array]:
-        """The inputs that have a default: as they are given, or that number; `rows` is [rows, tokens]."""
-        optional = {port["name"]: port for port in ports if "default" in port and port["name"] != KEPT}
-        for name in given:
-            if name not in optional:
-                known = f"this model takes {', '.join(optional)}" if optional else "this model takes no such input"
-                raise WeftError(errors.session_input(name, known))
-        lengths = {"batch": rows[0], "sequence": rows[1], "encoder_sequence": rows[1]}
-        found = {}
-        for name, port in optional.items():
-            shape = tuple(lengths.get(n, n) for n in port["shape"])
-            if name in given:
-                array = np.ascontiguousarray(given[name], port["dtype"])
-                if array.shape != shape:
-                    reason = f"its shape is {list(array.shape)}, not {list(shape)}"
-                    raise WeftError(errors.session_input(name, reason))
-                found[name] = array
-            else:
-                found[name] = np.full(shape, port["default"], port["dtype"])
-        return found
-
-    def _tokens(self, tokens: ArrayLike, what: str = "tokens") -> Array:
-        ids = np.ascontiguousarray(tokens, np.int64)
-        if ids.ndim != 2 or 0 in ids.shape:
-            raise WeftError(errors.session_input(what, f"its shape is {list(ids.shape)}, not [rows, tokens]"))
-        return ids
-
-    def _like(self, name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> Array:
-        array = np.ascontiguousarray(values, np.int64)
-        if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
-            wanted = ", ".join("any length" if n is None else str(n) for n in shape)
-            raise WeftError(errors.session_input(name, f"its shape is {list(array.shape)}, not [{wanted}]"))
-        return array
 
     def _past(self, states: States) -> int | None:
         """How many tokens there were before, where the length of a cache tells it."""

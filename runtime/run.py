@@ -24,6 +24,7 @@ from ..compiler.ir.module import Module
 from ..compiler.ir.text import print_module
 from ..compiler.ir.text_parser import parse_module
 from ..compiler.matrices import matrices
+from ..compiler.selections import text_of
 from ..compiler.stream import rows
 from ..lang import errors
 from ..lang.diagnostics import WeftError
@@ -80,7 +81,10 @@ class Run:
         return self.stage(stage) / "weights.safetensors"
 
     def open(self) -> dict[str, Any]:
-        """What `run.json` says: `model`, `recipe`, `exports`, `stages` (in order). WeftError when this is no run."""
+        """What `run.json` says: `model`, `recipe`, `exports`, `quantize`, `stages` (in order).
+
+        WeftError when this is no run.
+        """
         try:
             found = json.loads(self.index.read_text(encoding="utf-8"))
             return {
@@ -88,6 +92,7 @@ class Run:
                 "recipe": found["recipe"],
                 "stages": [str(s) for s in found["stages"]],
                 "exports": list(found["exports"]),
+                "quantize": list(found.get("quantize", [])),
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeftError(errors.no_run(str(self.folder), self.index.name)) from error
@@ -250,6 +255,7 @@ def enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple
         "recipe": settings,
         "stages": [stage.name for stage in recipe.stages],
         "exports": json.loads(json.dumps(plain(recipe.exports))),
+        "quantize": [text_of(plan) for plan in recipe.quantize],
     }
     if run.index.is_file():
         try:

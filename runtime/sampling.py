@@ -55,6 +55,8 @@ class Sampling:
 
 
 GREEDY = Sampling()
+COLDEST = 1e-30
+"""Temperatures below this one are all the same: anything but the largest logit has no chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,8 @@ def chances(logits: Array, sampling: Sampling, seen: Collection[int] = ()) -> Ch
     ids = np.arange(len(values)) if sampling.top_k is None else _largest(values, sampling.top_k)
     # In the precision of the logits, which is that of their errors; sums are exact enough for any vocabulary.
     scaled = (values if sampling.top_k is None else values[ids]).astype(np.result_type(values, np.float32))
-    scaled /= sampling.temperature
     scaled -= scaled.max()
+    scaled /= max(sampling.temperature, COLDEST)
     found = np.exp(scaled, out=scaled).astype(np.float64)
     if sampling.top_p is not None:
         keep = _nucleus(found, sampling.top_p)

@@ -16,9 +16,11 @@ from .decoding.settings import Settings
 from .decoding.texts import Engine, Tokens
 from .decoding.writer import Piece, Result
 from .export_folder import check_files
-from .exported import SOURCE_MASK, Array, Exported, States
+from .exported import Exported, States
+from .loaded import SOURCE_MASK, Array
 from .sampling import log_chances
 from .session_texts import SessionTexts, padded
+from .step_inputs import shaped, token_rows
 from .tokenizer import Tokenizer
 
 __all__ = ["SOURCE_MASK", "Array", "Session", "States", "check_files"]
@@ -31,8 +33,8 @@ class Session(Exported):
     """A loaded export folder.
 
     `manifest` is its weft.json, `device` is "cpu" or "cuda". CUDA is used where there is a GPU and a build of ONNX
-    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. Raises
-    WeftError (E0933) for a folder that is no export, or a damaged one.
+    Runtime for it; `providers` overrides the choice. `threads` limits the CPU threads of one operation. `adapter` names
+    one of the export to begin with. Raises WeftError (E0933) for a folder that is no export, or a damaged one.
     """
 
     @property
@@ -71,8 +73,8 @@ class Session(Exported):
         Masks are 1 for tokens and 0 for padding, on either side. Logits at padding mean nothing. `inputs` are others
         that may be left out, such as `token_type_ids` [B, T].
         """
-        ids = self._tokens(tokens)
-        mask = np.ones_like(ids) if attention_mask is None else self._like("attention_mask", attention_mask, ids.shape)
+        ids = token_rows(tokens)
+        mask = np.ones_like(ids) if attention_mask is None else shaped("attention_mask", attention_mask, ids.shape)
         states = self.start(len(ids), source, source_mask)
         if not self.shared:
             positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)

@@ -47,7 +47,7 @@ class SessionTexts:
         return logits
 
     def keep(self, rows: Sequence[int]) -> None:
-        self._states = self._exported.reorder(self._states, rows)
+        self._states = self._exported.rearrange(self._states, rows)
         self._mask, self._lengths = self._mask[list(rows)], self._lengths[list(rows)]
         self.mark()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ..compiler.emit.onnx.templates import OPSET
 from ..compiler.facts import model_facts
 from ..compiler.ir.module import Module
 from ..compiler.ir.sources import sources
+from ..compiler.selections import selected
 from ..lang import errors
 from ..lang.diagnostics import Diagnostic, WeftError
 from ..lang.plans import ExportPlan, RecipePlan, StagePlan
@@ -64,17 +66,19 @@ def check_vocabulary(tokens: int, module: Module) -> None:
         raise WeftError(errors.tokenizer_misfit(tokens, module.name, known))
 
 
-def check_exportable(recipe: RecipePlan, export: ExportPlan) -> None:
-    """WeftError with everything that a recipe asks of its export and this version cannot do."""
-    problems = [
-        errors.not_built_yet(
-            f"`quantize {q.method.name}`", ("the export has float32 weights without it",), q.method.span
-        )
-        for q in recipe.quantize
-    ]
+def check_exportable(recipe: RecipePlan, export: ExportPlan, module: Module | None) -> None:
+    """WeftError with everything that a recipe asks of its export and that this version, or the model, cannot do.
+
+    Without a module what only a model can tell is left out.
+    """
+    problems = []
     if export.target not in ("onnx", "torch"):
         problems.append(errors.not_built_yet(f"`export {export.target}`", ("export `onnx` or `torch`",), export.span))
-    if export.target == "onnx" and export.get("target") not in (None, "portable"):
-        problems.append(errors.not_built_yet(f"the target `{export.get('target')}`", ("use `portable`",), export.span))
+    if export.get("opset") not in (None, OPSET):
+        problems.append(errors.not_built_yet(f"opset {export.get('opset')}", (f"exports have {OPSET}",), export.span))
     if problems:
         raise WeftError(*problems)
+    if recipe.quantize and export.get("target") == "portable":
+        raise WeftError(errors.no_quantized_operators("portable", recipe.quantize[0].method.span))
+    if module is not None:
+        selected(recipe.quantize, module)

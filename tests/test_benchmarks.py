@@ -46,7 +46,7 @@ class TestCheckpoint:
         assert {name: array.shape for name, array in stored.items()} == shape.weights
         assert first.read_bytes() == second.read_bytes()
         assert stored["model.norm.weight"].tolist() == [1.0] * 256
-        assert stored["model.layers.0.mlp.down_proj.weight"].std() == pytest.approx(704**-0.5, rel=0.01)
+        assert stored["model.layers.0.mlp.down_proj.weight"].std() == pytest.approx(768**-0.5, rel=0.01)
 
     def test_the_matrices_of_gpt2_are_scaled_by_their_inputs_though_stored_turned(self) -> None:
         from inference.shapes import values

@@ -93,7 +93,9 @@ def test_every_command_teaches_with_examples_and_exit_codes(name: str, capsys: p
      ["plan", "a", "--context", "many"], ["generate", "r", "--temperature", "-1"], ["export", "r"],
      ["export", "r", "--to", "gguf"], ["show", "a", "--ir", "--torch"],
      ["generate", "r", "--greedy", "--temperature", "1"],
-     ["show", "a", "--form", "step"], ["train", "a", "--max-tokens", "3"]],
+     ["show", "a", "--form", "step"], ["show", "a", "--passes", "fold"], ["show", "a", "--target", "cpu"],
+     ["show", "a", "--ir", "--target", "cpu", "--form", "step"], ["show", "a", "--rules", "--why-not", "gate"],
+     ["train", "a", "--max-tokens", "3"]],
 )  # fmt: skip
 def test_a_wrong_call_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert weft(*words) == 2
@@ -344,6 +346,64 @@ def test_show_prints_what_the_onnx_graph_has(capsys: pytest.CaptureFixture[str])
     assert weft("show", QUICK, "--onnx") == 0
     out = capsys.readouterr().out
     assert "input_ids" in out and "past_key_values.*.key" in out and "logits" in out
+
+
+def test_show_runs_passes_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weft("show", QUICK, "--ir", "--passes", "Flatten,rewrite,DCE") == 0
+    shown = capsys.readouterr()
+    module = parse_module(shown.out)
+    assert any(f.definition == "weft.rules.silu_mul" for f in module.functions.values())
+    assert not any(f.block == "GatedMLP" for f in module.functions.values())
+    assert [line.partition(":")[0] for line in shown.err.splitlines()] == ["flatten", "rewrite", "dce"]
+    assert weft("show", QUICK, "--ir", "--passes", "flaten") == 1
+    assert "did you mean `Flatten`?" in capsys.readouterr().err
+
+
+def test_show_prints_the_module_of_a_target(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weft("show", QUICK, "--ir", "--target", "cpu") == 0
+    module = parse_module(capsys.readouterr().out)
+    assert module.target == "cpu" and module.form == "step+rows"
+    assert weft("show", QUICK, "--onnx", "--target", "cpu") == 0
+    assert "GroupQueryAttention 1" in capsys.readouterr().out
+    assert weft("show", QUICK, "--onnx", "--target", "gpu") == 1
+    assert "E0825" in capsys.readouterr().err
+
+
+def test_show_says_which_rules_and_operators_a_target_uses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weft("show", QUICK, "--rules") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"add_norm +Block.forward +stdlib/nn.llm:\d+:\d+ +add_rms_norm +1", out)
+    assert re.search(r"cached_attend +GroupQueryAttention +1", out)
+    assert "not used: " in out and "gelu_of_bias" in out
+    assert weft("show", QUICK, "--rules", "--target", "portable") == 0
+    out = capsys.readouterr().out
+    assert "it has none" in out and re.search(r"attend +Attention +1", out)
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("gelu_of_bias", "`gelu_of_bias` is not used in `Quick` for the target cpu:\n  gelu_of_bias: nothing in `Quick`"),
+    ("add_norm", "`add_norm` was used in `Block.forward` at stdlib/nn.llm:"),
+    ("mix_experts", "nothing in `Quick` looks like what it is made of"),
+    ("GroupQueryAttention", "`GroupQueryAttention` is used in `Quick`"),
+])  # fmt: skip
+def test_show_says_why_something_is_not_fused(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weft("show", QUICK, "--why-not", name) == 0
+    assert words in capsys.readouterr().out
+
+
+def test_a_rule_of_a_models_own_file_is_tried_and_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.llm"
+    path.write_text(
+        "use nn: softplus\n\nrule stable(x: [..]) {\n  from log(1 + exp(x))\n  into softplus(x)\n}\n\n"
+        "model Soft(D: dim = 4) {\n  forward(x: [B, D]) -> [B, D] { log(1 + exp(x)) }\n}\n\n"
+        "model Hard(D: dim = 4) {\n  forward(x: [B, D]) -> [B, D] { log(2 + exp(x)) }\n}\n"
+    )
+    assert weft("show", path, "Soft", "--why-not", "stable") == 0
+    assert "`stable` was used in `Soft.forward`" in capsys.readouterr().out
+    assert weft("show", path, "Hard", "--why-not", "stable") == 0
+    assert "`const` 2.0, the rule has the constant 1.0 there" in capsys.readouterr().out
+    assert weft("show", path, "Hard", "--why-not", "stabel") == 1
+    assert "did you mean `stable`?" in capsys.readouterr().err
 
 
 def test_show_draws_pictures(tmp_path: Path) -> None:

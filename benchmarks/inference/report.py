@@ -156,6 +156,7 @@ def verdicts(table: Sequence[Row], bandwidth: float) -> Iterator[str]:
     ours = {r.variant.bits: r for r in table if r.variant.main}
     for bits, row in ours.items():
         peers = [r for r in table if r.variant.bits == bits and r.variant.system in ("genai", "llama.cpp")]
+        peers = [r for r in peers if not r.variant.files_of]
         if peers:
             best = max(peers, key=lambda r: median(r.decode.values()))
             times = median(pairs(row.decode, best.decode))

@@ -123,7 +123,7 @@ def gpt2(name: str, width: int, layers: int, heads: int, vocabulary: int = 50257
 SHAPES = {
     s.name: s
     for s in (
-        llama("tiny", 256, 4, 8, 4, 704, vocabulary=4096),
+        llama("tiny", 256, 4, 8, 4, 768, vocabulary=4096),
         gpt2("gpt2-125m", 768, 12, 12),
         llama("llama-125m", 768, 12, 12, 4, 2048),
         llama("llama-1b", 2048, 16, 32, 8, 5632),

@@ -23,7 +23,8 @@ class Variant:
 
     `bits` says which rows compete with each other: those whose weights take as much room. `options` go to what makes
     the files; `dtype` to transformers, which reads the checkpoint itself. `families` are those it can run. The others
-    with its bits are compared with the row of Weft that is the `main` one of these.
+    with its bits are compared with the row of Weft that is the `main` one of these. `files_of` names another row whose
+    files are run: those of Weft in the hands of another system.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Variant:
     dtype: str = "float32"
     families: tuple[str, ...] = FAMILIES
     main: bool = False
+    files_of: str = ""
 
     @property
     def exact(self) -> bool:
@@ -52,6 +54,12 @@ def _weft(name: str, bits: str, *options: str, main: bool = False) -> Variant:
     return Variant(f"weft-{name}", "weft", bits, options, main=main)
 
 
+def _quantized(name: str, bits: str, *ways: str, main: bool = False) -> Variant:
+    """All matrices that activations are multiplied with, that of the logits too; the table of words stays as it is."""
+    chosen = (word for way in ways for word in ("--quantize", f"{way} on all Linear"))
+    return _weft(name, bits, "--target", "cpu", *chosen, main=main)
+
+
 def _llama(name: str, bits: str) -> Variant:
     return Variant(f"llama.cpp-{name}", "llama.cpp", bits, (name,))
 
@@ -59,14 +67,23 @@ def _llama(name: str, bits: str) -> Variant:
 VARIANTS = {
     v.name: v
     for v in (
-        _weft("portable", "fp32", main=True),
+        _weft("portable", "fp32"),
+        _weft("fp32", "fp32", "--target", "cpu", main=True),
+        Variant("weft-fp32-in-genai", "genai", "fp32", files_of="weft-fp32"),
         _genai("fp32", "fp32"),
         _genai("fp32-prune", "fp32", "prune_lm_head=true", precision="fp32"),
         Variant("transformers-fp32", "transformers", "fp32"),
         _llama("F32", "fp32"),
         Variant("transformers-bf16", "transformers", "bf16", dtype="bfloat16"),
+        _quantized("int8-32", "int8", "int8(group = 32)", main=True),
+        _quantized("int8-128", "int8", "int8(group = 128)"),
+        _quantized("int8-dynamic", "int8", "int8_dynamic()"),
         _genai("int8", "int8", "prune_lm_head=true", precision="int8"),
         _llama("Q8_0", "int8"),
+        _quantized("int4-32", "int4", "int4(group = 32)"),
+        _quantized("int4-128", "int4", "int4(group = 128)"),
+        _quantized("int4-128+int8", "int4", "int4(group = 128)", "int8_dynamic(when = prefill)", main=True),
+        Variant("weft-int4-128-in-genai", "genai", "int4", files_of="weft-int4-128"),
         _genai("int4-32", "int4"),
         _genai("int4-32-prune", "int4", "prune_lm_head=true"),
         _genai("int4-128", "int4", "block_size=128"),
@@ -90,6 +107,8 @@ class Place:
     def artifact(self, shape: Shape, variant: Variant) -> Path:
         if variant.system == "transformers":
             return self.checkpoint(shape)
+        if variant.files_of:
+            return self.artifact(shape, VARIANTS[variant.files_of])
         ending = ".gguf" if variant.system == "llama.cpp" else ""
         return self.root / "artifacts" / shape.name / f"{variant.name}{ending}"
 
@@ -105,7 +124,7 @@ class Place:
     def size(self, shape: Shape, variant: Variant) -> int:
         """Bytes on disk."""
         artifact = self.artifact(shape, variant)
-        if variant.system == "transformers":
+        if artifact == self.checkpoint(shape):
             return (artifact / "model.safetensors").stat().st_size
         if artifact.is_file():
             return artifact.stat().st_size
@@ -115,7 +134,7 @@ class Place:
 def make(place: Place, shape: Shape, variant: Variant) -> None:
     """Make the files of a row unless they are there. Raises CalledProcessError when its tool fails."""
     out = place.artifact(shape, variant)
-    if variant.system == "transformers" or out.exists():
+    if variant.system == "transformers" or variant.files_of or out.exists():
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     python, checkpoint = str(place.python(variant)), str(place.checkpoint(shape))

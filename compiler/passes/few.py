@@ -25,7 +25,9 @@ class Place:
 _KEEPS = ("neg", "abs", "cast", "expand", "sqrt", "floor", "round", "tanh", "sin", "erf")
 _POSITIVE = ("softmax", "sigmoid", "exp", "abs", "top", "sqrt", "rsqrt", "index", "position", "size", "cumulate")
 _BOTH = ("add", "mul", "div", "minimum", "pow")
-_FIRST = ("sum", "mean", "max", "min", "expand", "rename", "cast", "split", "merge", "select", "slice", "floor", "round")
+_FIRST = (
+    "sum", "mean", "max", "min", "expand", "rename", "cast", "split", "merge", "select", "slice", "floor", "round",
+)
 
 
 def at_most(module: Module, graph: Graph, value: Value, axis: str) -> int | None:

@@ -105,7 +105,7 @@ def thin_methods(module: Module) -> tuple[str, ...]:
         rest = [n for n in function.graph.nodes() if n.op not in ("input", "param")]
         if not function.block or len(rest) != 1 or rest[0].op != "call" or function.graph.outputs != rest[0].values:
             continue
-        if name != module.entry and is_composite(module.functions[rest[0]["callee"]]):
+        if name not in module.entries and is_composite(module.functions[rest[0]["callee"]]):
             found.append(name)
     return tuple(found)
 

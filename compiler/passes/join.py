@@ -73,11 +73,12 @@ class Join:
 
     def run(self, module: Module) -> Module:
         functions, added = dict(module.functions), dict[str, tuple[Parameter, ...]]()
+        taken: set[str] = set()
         for name, paths in instances_of(module).items():
             function = module.functions[name]
             groups = [g for g in _groups(module, function, self.kind, paths) if len(g) > 1]
             if groups:
-                functions[name], added[name] = _joined(module, function, groups)
+                functions[name], added[name] = _joined(module, function, groups, taken)
         changed = replace(module, functions=functions)
         return with_parameters(changed, added)
 
@@ -92,8 +93,11 @@ def _groups(module: Module, function: Function, kind: Kind, paths: tuple[Path, .
     return list(found.values())
 
 
-def _joined(module: Module, function: Function, groups: list[list[Product]]) -> tuple[Function, tuple[Parameter, ...]]:
-    graph, added, taken = opened(function), list[Parameter](), set[str]()
+def _joined(
+    module: Module, function: Function, groups: list[list[Product]], taken: set[str]
+) -> tuple[Function, tuple[Parameter, ...]]:
+    """The function with its groups joined; `taken` are names that others have, which may run on the same instance."""
+    graph, added = opened(function), list[Parameter]()
     for group in groups:
         name = free_name(module, function.name, "_".join(_called(p) for p in group), taken)
         taken.add(name)

@@ -55,12 +55,17 @@ class Quantize:
 
     def run(self, module: Module) -> Module:
         functions, added = dict(module.functions), dict[str, tuple[Parameter, ...]]()
+        names: Names = {}
         for name, paths in instances_of(module).items():
-            change = _Change(module, functions, module.functions[name], paths, self.choices)
+            change = _Change(module, functions, module.functions[name], paths, self.choices, names)
             changed = change.run()
             if change.added:
                 functions[name], added[name] = changed, tuple(change.added.values())
         return with_parameters(replace(module, functions=functions), added)
+
+
+# How the names of a quantized weight's parts begin, in the whole module: functions may run on one instance.
+Names = dict[tuple[Source, str], str]
 
 
 class _Change:
@@ -68,15 +73,15 @@ class _Change:
 
     def __init__(
         self, module: Module, functions: dict[str, Function], function: Function, paths: tuple[Path, ...],
-        choices: tuple[Choice, ...],
+        choices: tuple[Choice, ...], names: Names,
     ) -> None:
         self.module, self.functions, self.function, self.paths, self.choices = (
             module, functions, function, paths, choices,
         )
+        self.names = names
         self.graph = opened(function)
         self.sites = {n["site"] for n in self.graph.nodes() if n.op in ("call", "repeat")}
         self.added: dict[str, Parameter] = {}
-        self.names: dict[tuple[Source, str], str] = {}
 
     def run(self) -> Function:
         known = reads(self.module, self.function)
@@ -210,12 +215,12 @@ class _Change:
             wanted = f"{called}_{key[1]}"
             part = "values" if isinstance(choice.scheme, Half) else "codes"
             bases = (wanted if i == 1 else f"{wanted}_{i}" for i in count(1))
-            taken = set(self.added)
-            self.names[key] = next(b for b in bases if self._free(f"{b}_{part}", taken))
+            taken = set(self.names.values())
+            self.names[key] = next(b for b in bases if b not in taken and self._free(f"{b}_{part}"))
         return self.names[key]
 
-    def _free(self, name: str, taken: set[str]) -> bool:
-        return free_name(self.module, self.function.name, name, taken) == name
+    def _free(self, name: str) -> bool:
+        return free_name(self.module, self.function.name, name, set()) == name
 
     def _parts(
         self, base: str, source: Source, choice: Choice, scheme: Grid, rows: int, columns: int, origin: Origin

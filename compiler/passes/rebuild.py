@@ -57,4 +57,5 @@ def rename_functions(module: Module, names: Mapping[str, str]) -> Module:
                 for s in moved.states
             )
             functions[name] = replace(moved, states=states)
-    return replace(module, functions=functions, entry=names.get(module.entry, module.entry))
+    entry, encoder = (names.get(name, name) for name in (module.entry, module.encoder))
+    return replace(module, functions=functions, entry=entry, encoder=encoder)

@@ -223,6 +223,8 @@ class Matcher:
             self._miss(binding, node.id, f"an argument of `{node['callee']}` is {_static(self.graph, given)!r} here")
 
     def _hides(self, function: Function, definition: str) -> bool:
+        if function.definition in self.rule.makes:
+            return False  # the rule itself has put it there
         inner = [n for n in function.graph.nodes() if n.op == "call"]
         return any(self.functions[n["callee"]].definition == definition for n in inner)
 

@@ -42,3 +42,11 @@ def not_an_export(folder: str, reason: str) -> Diagnostic:
 @code("E0934", "input that does not fit")
 def session_input(name: str, reason: str) -> Diagnostic:
     return finding(f"`{name}` does not fit the model: {reason}")
+
+
+@code("E0965", "adapter that cannot be swapped")
+def adapter_not_swapped(path: str, reason: str) -> Diagnostic:
+    return finding(
+        f"the adapter weight `{path}` cannot be an input of the model: {reason}",
+        help=("adapters to be swapped have the same weights, in float32; give these as `apart` when making a target",),
+    )

@@ -86,6 +86,19 @@ def not_in_torch(what: str, why: str, span: Span | None) -> Diagnostic:
     )
 
 
+@code("E0820", "unknown pass")
+def unknown_pass(name: str, known: Sequence[str]) -> Diagnostic:
+    advice = (*did_you_mean(name, known), f"the passes are {one_of(known, 'and')}")
+    return finding(f"there is no pass `{shorten(name)}`", help=advice)
+
+
+@code("E0821", "unknown rule")
+def unknown_rule(name: str, known: Sequence[str]) -> Diagnostic:
+    """`known` are all names, of rules and of what they and the target put in; there are too many to list."""
+    advice = (*did_you_mean(name, known), "`weft show FILE --rules` lists the rules and what was put in")
+    return finding(f"there is no rule, function or operator `{shorten(name)}`", help=advice)
+
+
 @code("E0825", "unknown target")
 def unknown_target(name: str, known: Sequence[str]) -> Diagnostic:
     advice = (*did_you_mean(name, known), f"the targets are {one_of(known, 'and')}")
@@ -93,6 +106,6 @@ def unknown_target(name: str, known: Sequence[str]) -> Diagnostic:
 
 
 @code("E0826", "quantized weights without operators")
-def no_quantized_operators(target: str) -> Diagnostic:
+def no_quantized_operators(target: str, span: Span | None = None) -> Diagnostic:
     advice = ("export for the target `cpu` or `cuda`", "leave the `quantize` away")
-    return finding(f"the target `{target}` has no operators for quantized weights", help=advice)
+    return finding(f"the target `{target}` has no operators for quantized weights", span, "asked for here", help=advice)

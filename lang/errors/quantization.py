@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ..diagnostics import Diagnostic
+from ..source import Span
 from .base import code, finding
 
 
@@ -48,4 +51,40 @@ def no_calibration(what: str) -> Diagnostic:
     return finding(
         f"no inputs were recorded for {what}",
         help=("give text that reaches this part of the model, or quantize it by rounding to nearest",),
+    )
+
+
+@code("E0816", "groups that do not fit a weight")
+def group_does_not_divide(
+    group: int, misfits: Mapping[str, int], fitting: Sequence[int], span: Span | None
+) -> Diagnostic:
+    """`misfits`: paths of weights, and how many entries of each go into one sum; `fitting`: groups that divide all."""
+    path, rows = next(iter(misfits.items()))
+    size = f"take `group = {fitting[-1]}`" if fitting else "store them in another way: `int8_dynamic()` has no groups"
+    return finding(
+        f"groups of {group} do not divide the {rows:,} rows of `{path}`",
+        span,
+        f"a column of `{path}` has {rows:,} entries",
+        notes=[f"neither the {n:,} of `{p}`" for p, n in list(misfits.items())[1:6]],
+        help=(size, "or leave out what they do not fit: `except ..`"),
+    )
+
+
+@code("E0817", "nothing that could be stored so")
+def cannot_be_stored(method: str, reason: str, span: Span | None) -> Diagnostic:
+    return finding(
+        f"no weight of this selection can be stored as `{method}`",
+        span,
+        reason,
+        help=("tables that are looked up take `int4`, `int8`, `f16` and `bf16`; products with one matrix take all",),
+    )
+
+
+@code("E0818", "no text to calibrate with")
+def no_calibration_text(method: str, reason: str, span: Span | None) -> Diagnostic:
+    return finding(
+        f"`{method}` needs text to calibrate with: {reason}",
+        span,
+        "looks at the inputs of each matrix",
+        help=("name a file: `weft export RUN --to onnx --calibrate text.txt`", "or round to nearest: `method = rtn`"),
     )

@@ -197,8 +197,11 @@ def objective_misfit(objective: str, needs: str, found: str, span: Span, data: S
 
 
 @code("E0724", "unknown composite in an expectation")
-def unknown_expectation(name: str, model: str, known: Sequence[str], span: Span) -> Diagnostic:
-    advice = (f"`{model}` uses {one_of(known, 'and')}",) if known else ()
-    return finding(
-        f"`{model}` does not use `{name}`", span, "nothing to expect", help=(*did_you_mean(name, known), *advice)
-    )
+def unknown_expectation(
+    name: str, model: str, known: Sequence[str], fusions: Sequence[str], span: Span
+) -> Diagnostic:
+    """`known` are the functions that the model calls, `fusions` what rules and passes may put in."""
+    advice = (f"`{model}` uses {one_of(known, 'and')}; rules are expected by their names, too",) if known else ()
+    near = did_you_mean(name, (*known, *fusions))
+    title = f"`{model}` does not use `{name}`, and no rule is called so"
+    return finding(title, span, "nothing to expect", help=(*near, *advice))

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...compiler.adaptation import Adaptation, adaptation
@@ -104,6 +107,16 @@ def export_adapter(run: Run, folder: Path, base: str = "") -> Path:
     with StoredTensors(run.weights(run.finished_stage())) as stored:
         write_adapter(folder, found, _Weights(stored), stored_as(run, found.base), base)
     return folder
+
+
+def adapter_weights(run: Run) -> dict[str, NDArray[np.float32]]:
+    """The weights of the adapters of a run by path, as `to_onnx(.., adapters={name: ..})` takes them.
+
+    Raises WeftError (E0974) when the model of the run has none.
+    """
+    found = adaptation(load(run.spec), run.open()["model"])
+    with StoredTensors(run.weights(run.finished_stage())) as stored:
+        return {path: stored[path].to(torch.float32).numpy() for path in found.trainable}
 
 
 def _write(

@@ -76,11 +76,10 @@ class Beams:
 
 
 def write_beams(
-    texts: Texts, prompts: Sequence[Tokens], writers: Sequence[Writer], settings: Settings,
-    stops: Callable[[Tokens], bool],
+    texts: Texts, prompts: Sequence[Tokens], writers: Sequence[Writer], settings: Settings
 ) -> Iterator[Piece]:
     """One piece per prompt: its best text, as soon as no better one can come."""
-    going = [(w, Beams(p, settings, w.wanted, stops)) for w, p in zip(writers, prompts, strict=True)]
+    going = [(w, Beams(p, settings, w.wanted, w.holds_stop)) for w, p in zip(writers, prompts, strict=True)]
     logits = texts.read(prompts)[:, -1]
     while going:
         left, order, start = [], list[int](), 0
@@ -101,7 +100,7 @@ def write_beams(
 
 
 def _finished(writer: Writer, line: Line, settings: Settings) -> Piece:
-    text = "".join([writer.push(token) for token in line.tokens])
+    text = "".join([writer.push(token) for token in line.tokens if writer.finish is None])
     piece = writer.piece(writer.tokens, text)
     assert piece.result is not None
     pairs = zip(line.tokens, line.logprobs, strict=True)

@@ -46,8 +46,7 @@ def stream(
     if draft is not None or settings.ngram is not None:
         return _write_ahead(engine, prompts, writers, settings, sources, draft)
     if settings.beams > 1:
-        texts, stops = engine.open(len(prompts), sources), _stops(settings.stop, tokenizer)
-        return write_beams(texts, prompts, writers, settings, stops)
+        return write_beams(engine.open(len(prompts), sources), prompts, writers, settings)
     return write_rows(engine.open(len(prompts), sources), prompts, writers)
 
 
@@ -98,14 +97,3 @@ def _one_after_another(
             proposing = ModelDraft(draft, source[0] if source else ())
         yield from write_ahead(engine.open(1, source), prompt, writer, proposing, settings.ahead)
 
-
-def _stops(strings: Sequence[str], tokenizer: Tokenizer | None) -> Callable[[Tokens], bool]:
-    """Whether a text of tokens holds a stop string."""
-    if not strings or tokenizer is None:
-        return lambda tokens: False
-
-    def holds(tokens: Tokens) -> bool:
-        text = tokenizer.decode(tokens)
-        return any(string in text for string in strings)
-
-    return holds

@@ -59,7 +59,7 @@ class Writer:
         self.tokens: list[int] = []
         self.finish: str | None = None
         self.proposed = self.accepted = 0
-        self._settings = settings
+        self._settings, self._tokenizer, self._before = settings, tokenizer, list(before)
         self._seen = set(prompt) if self.sampling.repetition_penalty != 1 else set[int]()
         self._stream = TextStream(tokenizer, before) if tokenizer else None
         self._stop = StopStrings(settings.stop)
@@ -92,6 +92,14 @@ class Writer:
             self.finish = "length"
             text += self._rest()
         return self._said(text)
+
+    def holds_stop(self, tokens: Sequence[int]) -> bool:
+        """Whether a text of these tokens, written here, would hold a stop string."""
+        if self._tokenizer is None or not self._settings.stop:
+            return False
+        before = self._tokenizer.decode(self._before)
+        text = self._tokenizer.decode([*self._before, *tokens])[len(before) :]
+        return any(string in text for string in self._settings.stop)
 
     def result(self) -> Result:
         """The text once it has ended."""

@@ -14,7 +14,9 @@ from weft.compiler.emit.onnx import to_onnx
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.ir.primitive import Array
+from weft.compiler.passes.choices import Choice
 from weft.compiler.passes.inference import drop_penalties
+from weft.compiler.quantization.scheme import Grouped
 from weft.compiler.stream import step
 from weft.compiler.targets import target
 from weft.lang.program import load_source
@@ -25,7 +27,7 @@ from weft.runtime.verify import greedy_onnx
 
 og = pytest.importorskip("onnxruntime_genai", reason="onnxruntime-genai is not installed: see constraints.txt")
 
-SIZES = "\n  V = 48\n  D = 64\n  layers = 3\n"
+SIZES = "\n  V = 48\n  D = 64\n  layers = 2\n"
 SPEC = f"""
 use attention: window
 use models.gpt2: GPT2
@@ -65,9 +67,13 @@ model Mixed = Jamba with {{{SIZES}  F = 96
   attn_every = 2
   attn_from = 1
 }}
-model Gated = RecurrentGemma with {{{SIZES}  F = 96
+model Gated = RecurrentGemma with {{
+  V = 48
+  D = 64
+  F = 96
   H = 4
   width = 5
+  layers = 3
 }}
 """
 ATTENTION, RECURRENT = ("Llama", "Windowed", "Experts", "Gpt"), ("Wkv", "Matrices", "StateSpace")
@@ -92,8 +98,17 @@ def _export(folders: Path, name: str, to: str = "portable") -> Path:
     folder = folders / f"{name}-{to}"
     if not folder.exists():
         module, weights = _model(name)
-        to_onnx(module if to == "portable" else target(module, to, context=64), weights, folder, metadata=TEXT)
+        few = [Choice(("embed", "blocks", "head"), Grouped(4, 32))] if to == "int4" else []
+        made = target(module, "cpu" if few else to, context=64, quantize=few)
+        to_onnx(made, weights, folder, metadata=TEXT)
     return folder
+
+
+def _loaded(folder: Path) -> og.Model:
+    """The model with one thread, so that tests do not wait for each other's."""
+    config = og.Config(str(folder))
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": 1}}}}))
+    return og.Model(config)
 
 
 def _written(generator: og.Generator, count: int) -> list[list[int]]:
@@ -120,23 +135,28 @@ def _ours(session: Session, prompt: Sequence[int]) -> list[int]:
     return _ended(greedy_onnx(session, np.array([prompt]), NEW))
 
 
-@pytest.mark.parametrize("to", ("portable", "cpu"))
-@pytest.mark.parametrize("name", (*ATTENTION, *RECURRENT, *HYBRIDS))
+@pytest.mark.parametrize(
+    "name, to",
+    [
+        *((name, to) for name in (*ATTENTION, *RECURRENT, *HYBRIDS) for to in ("portable", "cpu")),
+        *((name, "int4") for name in ("Llama", "Windowed", "Experts", "Wkv", "Mixed")),
+    ],
+)
 def test_the_generation_library_writes_what_a_session_writes(name: str, to: str, folders: Path) -> None:
-    session = Session(_export(folders, name), threads=1)
-    model = og.Model(str(_export(folders, name, to)))
+    folder = _export(folders, name, to)
+    session, model = Session(folder, threads=1), _loaded(folder)
     for prompt in PROMPTS:
         generator = _generator(model)
         generator.append_tokens(prompt)
         assert _written(generator, NEW) == [_ours(session, prompt)]
 
 
-@pytest.mark.parametrize("to", ("portable", "cpu"))
-@pytest.mark.parametrize("name", ("Llama", "Wkv", "Mixed"))
+@pytest.mark.parametrize("name, to", (("Llama", "portable"), ("Wkv", "portable"), ("Llama", "cpu"), ("Mixed", "cpu")))
 def test_rows_of_different_lengths_do_not_disturb_one_another(name: str, to: str, folders: Path) -> None:
-    session = Session(_export(folders, name), threads=1)
+    folder = _export(folders, name, to)
+    session = Session(folder, threads=1)
     long, short = PROMPTS[1], PROMPTS[1][:3]
-    generator = _generator(og.Model(str(_export(folders, name, to))), rows=2)
+    generator = _generator(_loaded(folder), rows=2)
     generator.append_tokens(np.array([long, [*short, *[END] * 3]], np.int32))
     rows = _written(generator, NEW)
     assert [_ended(row) for row in rows] == [_ours(session, long), _ours(session, short)]
@@ -144,7 +164,7 @@ def test_rows_of_different_lengths_do_not_disturb_one_another(name: str, to: str
 
 @pytest.mark.parametrize("name", ("Llama", "Wkv", "Mixed"))
 def test_a_text_may_come_in_pieces(name: str, folders: Path) -> None:
-    generator = _generator(og.Model(str(_export(folders, name))))
+    generator = _generator(_loaded(_export(folders, name)))
     for piece in (PROMPTS[1][:2], PROMPTS[1][2:]):
         generator.append_tokens(piece)
     assert _written(generator, NEW) == [_ours(Session(_export(folders, name), threads=1), PROMPTS[1])]
@@ -157,7 +177,7 @@ def test_states_may_be_read_from_the_buffer_that_they_are_written_to(name: str, 
     config = json.loads((folder / "genai_config.json").read_text())
     config["search"]["past_present_share_buffer"] = True
     (folder / "genai_config.json").write_text(json.dumps(config))
-    generator = _generator(og.Model(str(folder)))
+    generator = _generator(_loaded(folder))
     generator.append_tokens(PROMPTS[1])
     assert _written(generator, NEW) == [_ours(Session(folder, threads=1), PROMPTS[1])]
 
@@ -169,7 +189,7 @@ def test_its_tokenizer_cuts_texts_as_ours_does(tmp_path: Path) -> None:
     module, weights = _model("Llama")
     known = {"text": {"ends": ["<|endoftext|>"], "special": {"eos_token": "<|endoftext|>"}}}
     folder = to_onnx(module, weights, tmp_path / "out", tokenizer=tmp_path / "mine.json", metadata=known)
-    theirs = og.Tokenizer(og.Model(str(folder)))
+    theirs = og.Tokenizer(_loaded(folder))
     assert theirs.encode(text).tolist() == tokenizer.encode(text)
     assert theirs.decode(np.array(tokenizer.encode(text), np.int32)) == text
     assert theirs.eos_token_ids.tolist() == [tokenizer.end]

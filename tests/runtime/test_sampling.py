@@ -73,6 +73,13 @@ def test_greedy_is_sure_of_one_token() -> None:
     assert found.ids.tolist() == [1] and found.of(1) == 1 and found.of(2) == 0
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-300])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_the_colder_the_surer(temperature: float, dtype: type) -> None:
+    found = chances(np.array([1.0, 30.0, -5.0], dtype), Sampling(temperature))
+    np.testing.assert_array_equal(found.dense(3), [0, 1, 0])
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12).filter(lambda values: sum(values) > 0))
 def test_no_token_without_a_chance_is_drawn(values: list[float]) -> None:
     from weft.runtime.sampling import Chances

@@ -270,3 +270,13 @@ def test_a_model_that_writes_has_no_embeddings(writing: Session) -> None:
 def test_prompts_that_do_not_fit_are_refused(writing: Session, prompts: Any, settings: Settings) -> None:
     with pytest.raises(WeftError, match="E0934"):
         writing.generate(prompts, settings)
+
+
+def test_a_search_ends_texts_before_a_stop_string(writing: Session) -> None:
+    prompt = list(TOKENIZER.encode("over"))
+    (whole,) = writing.generate([prompt], Settings(beams=3, maximum=20))
+    assert whole.text is not None
+    stop = whole.text[5:7]
+    (cut,) = writing.generate([prompt], Settings(beams=3, maximum=20, stop=(stop,)))
+    assert cut.text is not None and stop not in cut.text
+    assert cut.text != whole.text

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shared_export import LONGEST, Shared, V
 from weft.lang.diagnostics import WeftError
@@ -92,6 +94,17 @@ def test_rows_of_different_lengths_are_read_and_gone_on_from(model: Shared, sess
     near(texts.read([[3], [3]])[:, -1], np.stack([model.exact(row)[-1] for row in rows]))
 
 
+@pytest.mark.parametrize("order", [(1, 2, 0), (0, 0, 2), (2, 2, 2), (1, 0, 1), (0, 1, 2), (2, 0), (0, 0, 1, 2, 2)])
+def test_rows_change_places(model: Shared, session: Session, order: Sequence[int]) -> None:
+    rows, texts = drawn(4, 9, 2), session.open(3)
+    texts.read(rows)
+    for _ in range(2):
+        texts.keep(order)
+        rows = [[*rows[row], place] for place, row in enumerate(order)]
+        near(texts.read([row[-1:] for row in rows])[:, -1], np.stack([model.exact(row)[-1] for row in rows]))
+        order = range(len(rows))[::-1]
+
+
 def test_the_last_scores_of_each_row_are_its_own(model: Shared, session: Session) -> None:
     rows = drawn(3, 8)
     logits = session.open(2).read(rows, 5)
@@ -108,6 +121,25 @@ def test_one_row_is_read_in_pieces_and_cut_back(model: Shared, session: Session)
     texts.read([[1, 2, 3, 4]], 4)
     texts.cut(2)
     near(texts.read([[9, 8]], 2)[0], model.exact([*row[:13], 1, 2, 9, 8])[-2:])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_reading_and_taking_back_gives_the_exact_logits(
+    model: Shared, session: Session, data: st.DataObject
+) -> None:
+    token = st.integers(0, V - 1)
+    text, texts = data.draw(st.lists(token, min_size=1, max_size=40)), session.open(1)
+    near(texts.read([text])[0, -1], model.exact(text)[-1])
+    for _ in range(data.draw(st.integers(1, 4))):
+        new = data.draw(st.lists(token, min_size=1, max_size=30))
+        count = data.draw(st.integers(0, len(new)))
+        texts.mark()
+        near(texts.read([new], len(new))[0], model.exact([*text, *new])[len(text) :])
+        texts.cut(count)
+        text = [*text, *new[:count]]
+    last = data.draw(token)
+    near(texts.read([[last]])[0, -1], model.exact([*text, last])[-1])
 
 
 def test_long_steps_use_the_other_model(tmp_path: Path) -> None:

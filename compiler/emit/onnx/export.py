@@ -20,6 +20,8 @@ from ...ir.module import Module
 from ...weights import NEAREST, Derived, Rounding
 from ..reference import initial_states
 from . import genai
+from .adapters import FOLDER as ADAPTERS
+from .adapters import common_paths, described, open_inputs, swapped
 from .build import DATA_FILE, Built, Slot, build
 from .manifest import ENCODER_FILE, MANIFEST, PREFILL_FILE, STATES_FILE, TOKENIZER_FILE, manifest, model_file
 from .special_tokens import SETTINGS, settings
@@ -39,6 +41,7 @@ def to_onnx(
     metadata: Mapping[str, Any] | None = None,
     prefill: Module | None = None,
     rounding: Rounding = NEAREST,
+    adapters: Mapping[str, Mapping[str, Array]] | None = None,
 ) -> Path:
     """Write a module as an ONNX model with the operators of its target (standard ones only when it has none).
 
@@ -49,10 +52,11 @@ def to_onnx(
     whole or not at all; one that holds an older export is replaced. `metadata` is kept in the manifest (`context`
     is the number of tokens that the model was made for, `text` how it wants its texts). What ONNX Runtime's
     generation library can run gets a `genai_config.json`. `rounding` makes the codes of quantized weights. The same
-    module and weights give the same bytes.
+    module and weights give the same bytes. `adapters` are weights by path, for each name: they become inputs that may
+    be left out, with a file for each adapter; without one the model has what `weights` say.
 
     Raises WeftError: E0930 for what has no ONNX form, E0931 for weights that do not fit, E0932 for a folder that holds
-    something else.
+    something else, E0965 for adapters that cannot be inputs.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
@@ -67,12 +71,18 @@ def to_onnx(
             models[ENCODER_FILE] = built.encoder.model
         if built.prefill_model is not None:
             models[PREFILL_FILE] = built.prefill_model
+        given = adapters or {}
+        outside = _swapped(built, given)
+        for model in models.values():
+            open_inputs(model, outside)
         files = {name: _write(made / name, m.SerializeToString(deterministic=True)) for name, m in models.items()}
         files[DATA_FILE] = _write_data(made / DATA_FILE, built, read)
         if starts := _computed_starts(built, read):
-            from safetensors.numpy import save
-
-            files[STATES_FILE] = _write(made / STATES_FILE, save(starts))
+            files[STATES_FILE] = _write(made / STATES_FILE, _saved(starts))
+        for name, values in given.items():
+            take, file = _derived(built, _reader(values), rounding), f"{ADAPTERS}/{name}.safetensors"
+            tensors = {s.path: _stored(s, take(s.path)).view("<f4").reshape(s.shape) for s in outside}
+            files[file] = _write(made / file, _saved(tensors))
         known = metadata or {}
         if tokenizer is not None:
             files[TOKENIZER_FILE] = _write(made / TOKENIZER_FILE, Path(tokenizer).read_bytes())
@@ -84,7 +94,8 @@ def to_onnx(
             if (last := genai.last_logits(built)) is not None:
                 content = last.SerializeToString(deterministic=True)
                 files[genai.LAST_FILE] = _write(made / genai.LAST_FILE, content)
-        _write(made / MANIFEST, _text(manifest(built, files, known, misfit)))
+        told = manifest(built, files, known, misfit, rounding.record) | {"adapters": described(outside, given)}
+        _write(made / MANIFEST, _text(told))
         made.chmod(0o755)
         _put(made, target)
     except BaseException:
@@ -93,12 +104,24 @@ def to_onnx(
     return target
 
 
+def _swapped(built: Built, adapters: Mapping[str, Mapping[str, Array]]) -> tuple[Slot, ...]:
+    """The tensors that adapters give."""
+    modules = [built.module, *([built.prefill] if built.prefill is not None else [])]
+    return swapped(modules, built.slots, common_paths(adapters)) if adapters else ()
+
+
 def _derived(built: Built, read: Callable[[str], Array], rounding: Rounding) -> Callable[[str], Array]:
     """What reads the stored tensors of all models: each module says how its own are made."""
     modules = [built.module, *([built.prefill] if built.prefill is not None else [])]
     known = [Derived(module, read, rounding) for module in modules]
 
     return lambda path: next(d for d in known if path in d)[path]
+
+
+def _saved(tensors: dict[str, Array]) -> bytes:
+    from safetensors.numpy import save
+
+    return bytes(save(tensors))
 
 
 def _text(data: Mapping[str, Any]) -> bytes:
@@ -117,6 +140,7 @@ def _put(made: Path, target: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from types import MappingProxyType
 from typing import Any
 
 from ...ir.module import join
-from ...ir.source import Quantized
 from ...ir.sources import one_per_row
-from .build import Built, Encoder, Slot
+from ...weights import Rounded
+from .build import Built, Encoder
+from .few_bits import few_bits
 from .interface import Port
 from .packed_states import Packed
 from .plan import StoredState
@@ -28,7 +29,8 @@ DTYPES = {"real": "float32", "int": "int64", "bool": "bool"}
 
 
 def manifest(
-    built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any], misfit: str | None = None
+    built: Built, files: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, Any], misfit: str | None = None,
+    record: Mapping[str, Rounded] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The manifest as plain data.
 
@@ -61,7 +63,7 @@ def manifest(
         "encoder": _encoder(built.encoder),
         "prefill": {"file": PREFILL_FILE, "from": PREFILL_FROM} if built.prefill else None,
         "kernels": _kernels(built),
-        "quantization": quantization(built),
+        "quantization": few_bits(built.slots, record),
         "vocabulary": _vocabulary(built),
         "context": metadata.get("context"),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
@@ -83,25 +85,6 @@ def _kernels(built: Built) -> dict[str, dict[str, int]]:
         operator = decision.operator or "body"
         here[operator] = here.get(operator, 0) + 1
     return counts
-
-
-def quantization(built: Built) -> list[dict[str, Any]]:
-    """What is stored in fewer bits: for each scheme its weights, the bytes they take and those they took."""
-    found: dict[str, dict[str, Any]] = {}
-    for slot in built.slots:
-        source = slot.stored.parameter.source
-        if isinstance(source, Quantized):
-            here = found.setdefault(source.scheme.name, {"scheme": source.scheme.name, "weights": 0, "bytes": 0})
-            here["weights"] += source.part == "codes"
-            here["bytes"] += slot.length
-            here["float32_bytes"] = here.get("float32_bytes", 0) + _values(slot)
-    return list(found.values())
-
-
-def _values(slot: Slot) -> int:
-    """Bytes that the values behind codes take in float32."""
-    source = slot.stored.parameter.source
-    return 4 * prod(slot.stored.parameter.shape) if isinstance(source, Quantized) and source.part == "codes" else 0
 
 
 def _vocabulary(built: Built) -> int | None:

@@ -11,6 +11,7 @@ from ...ir.module import Function, Module, Parameter, Path, Reference, State
 from ...passes.cached_attention import DEFINITION as CACHED
 from ...passes.products import reads
 from ...passes.quantized_bodies import LINEAR_NF4, TAKE_GROUPED
+from ...passes.recurrences import LINEAR_ATTEND, roles
 from .formats import Format, format_of
 from .layout import Groups
 
@@ -163,6 +164,10 @@ def _facts(module: Module, function: Function) -> _Facts:
             if key and value and key[0] != value[0] and not {key[0], value[0]} & set(layouts):
                 layouts |= dict(found)  # type: ignore[arg-type]
                 pairs.append((key[0], value[0]))
+        if callee is not None and callee.definition == LINEAR_ATTEND and graph[node.operands[0]].op == "state":
+            kept = graph[node.operands[0]]
+            dimensions = numbered(roles(callee).groups, callee.inputs[0][1])
+            layouts.setdefault(kept["name"], dimensions)
     calls = tuple(n for n in nodes if n.op in ("call", "repeat", "scan"))
     return _Facts(parameters, layouts, tuple(pairs), calls)
 

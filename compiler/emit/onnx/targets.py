@@ -9,7 +9,8 @@ from ....lang.diagnostics import WeftError
 from ...passes.cached_attention import DEFINITION as CACHED
 from ...passes.experts import MIX_EXPERTS, MIX_GROUPED, ROUTE_EXPERTS, ROUTE_GROUPED
 from ...passes.quantized_bodies import LINEAR_COLUMNS, LINEAR_GROUPED, LINEAR_NF4, LINEAR_OUTLIERS, TAKE_GROUPED
-from .kernels import experts, microsoft, portable, quantized
+from ...passes.recurrences import LINEAR_ATTEND
+from .kernels import experts, microsoft, portable, quantized, recurrences
 from .kernels.attention import attend
 from .kernels.grouped_query import grouped_query
 from .kernels.kernel import Kernel, Kernels
@@ -36,6 +37,7 @@ RUNTIME: Kernels = {
     LINEAR_NF4: (Kernel("MatMulBnb4", quantized.matmul_bnb4),),
     TAKE_GROUPED: (Kernel("GatherBlockQuantized", quantized.gather_block),),
     CACHED: (Kernel("GroupQueryAttention", grouped_query),),
+    LINEAR_ATTEND: (Kernel("LinearAttention", recurrences.linear_attend),),
     MIX_EXPERTS: (Kernel("MoE", experts.experts),),
     ROUTE_EXPERTS: (Kernel("MoE", experts.experts),),
     "weft.nn.silu": (Kernel("QuickGelu", microsoft.quick_gelu(1.0)),),

@@ -1,4 +1,4 @@
-"""A recipe that quantizes what it exports."""
+"""A recipe that exports what is exported by a command alone."""
 
 from weft.lang.parser import parse
 from weft.lang.recipes import check_recipe
@@ -7,12 +7,11 @@ from weft.runtime.support import check_exportable
 
 TEXT = """
 recipe Small {
-  quantize int4(group = 128) on all Linear
-  export onnx { context = 512 tokens }
+  export hf
 }
 """
 
 
 def trigger() -> None:
     recipe = check_recipe(parse(Source("small.llm", TEXT))[0].items[0], None)
-    check_exportable(recipe, recipe.exports[0])
+    check_exportable(recipe, recipe.exports[0], None)

@@ -1,0 +1,111 @@
+"""Writing the ONNX export of a run: the target, weights in fewer bits, and the report beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from ..compiler.ir.sources import sources
+from ..compiler.quantized import QuantizedModel, quantized
+from ..compiler.selections import Selected, read_selections, text_of
+from ..runtime.export_report import measure, notes, tables, write_report
+from ..runtime.held_out import rows, tokens_of_file, tokens_of_run
+from ..runtime.hub.tensors import StoredTensors
+from .runs import Trained
+from .tables import heading, table
+from .terminal import Terminal
+
+Array = NDArray[Any]
+TARGET = "portable"
+"""The target when nobody names one and nothing is quantized; what is quantized goes to `cpu`."""
+
+LENGTH = 256
+"""Tokens in a row of text that is calibrated or measured with."""
+
+TOKENS = 16_384
+"""At most so many tokens are calibrated with, fewer for large models: WORK products of numbers are about enough."""
+
+WORK = 2e12
+MEASURED = 2048
+"""Tokens that quality is measured with."""
+
+
+def write_onnx(
+    trained: Trained, folder: Path, terminal: Terminal, *, target: str | None = None,
+    selections: list[str] | None = None, calibrate: str | None = None,
+) -> Path:
+    """The run as an export folder for ONNX Runtime; what nobody says is as the recipe has it.
+
+    `selections` are those of the recipe when None. `calibrate` is a file with text; without it the text that the run
+    was trained on serves. A quantized export gets a report, in the folder and on the terminal.
+    """
+    settings = trained.onnx_settings
+    texts = trained.quantize if selections is None else selections
+    plans = read_selections(texts, trained.module)
+    name = target or settings.get("target") or ("cpu" if plans else TARGET)
+    with tempfile.TemporaryDirectory() as scratch, StoredTensors(trained.weights) as stored:
+
+        def read(path: str) -> Array:
+            found: Array = stored[path].to(torch.float32).numpy()
+            return found
+
+        file = calibrate or settings.get("calibrate")
+        given, held_out, told = _texts(trained, file) if plans else (None, None, "")
+        wanted = file is not None or any(Selected(plan, ()).calibrates for plan in plans)
+        inputs = None if given is None or not wanted else {trained.module.main.inputs[0][0]: given}
+        prepared = quantized(
+            trained.module, read, plans, target=name, context=trained.context, inputs=inputs, folder=Path(scratch)
+        )
+        made = trained.export_onnx(folder, prepared)
+        if plans:
+            _report(trained, made, prepared, read, held_out, told if inputs else "", terminal)
+    terminal.say(f"exported {made}")
+    return made
+
+
+def _texts(trained: Trained, file: str | None) -> tuple[Array | None, Array | None, str]:
+    """Rows to calibrate with, rows that are held out, and what the first are; None where there are none."""
+    if sources(trained.module) or not trained.run.tokenizer.is_file():
+        return None, None, ""
+    length = min(LENGTH, trained.context or LENGTH)
+    size = sum(prod(p.shape) for _, p in trained.module.parameters())
+    count = max(4, int(min(TOKENS, WORK / (2 * size))) // length)
+    kept = tokens_of_run(trained.run, trained.stage, "validation")
+    if file is not None:
+        some, rest = tokens_of_file(Path(file), trained.tokenizer)
+        kept = kept if kept is not None else rest
+        what = f"`{file}`"
+    else:
+        found = tokens_of_run(trained.run, trained.stage, "train")
+        if found is None:
+            return None, None, ""
+        some, what = found, "the text it was trained on"
+    given = rows(some, length, count)
+    held_out = None if kept is None or len(kept) < 2 else rows(kept, length, max(1, MEASURED // length))
+    return given, held_out, f"{given.size:,} tokens of {what}"
+
+
+def _report(
+    trained: Trained, folder: Path, prepared: QuantizedModel, read: Any, held_out: Array | None, told: str,
+    terminal: Terminal,
+) -> None:
+    """Measure what was written, keep the report beside it, and print it."""
+    kept = {text_of(one.plan): prepared.kept[number] for number, one in enumerate(prepared.selections)}
+    report = measure(
+        folder, trained.module, read, prepared.rounding, prepared.choices, held_out=held_out,
+        exact=trained.logits, kept=kept, calibration=told,
+    )
+    write_report(report, folder)
+    for title, columns, lines in tables(report):
+        shown = table(columns[0], *(f"{c} >" if c not in ("method", "on") else c for c in columns[1:]))
+        for line in lines:
+            shown.add_row(*(cell.replace("`", "") for cell in line))
+        terminal.show(heading(title), shown, "")
+    for note in notes(report):
+        terminal.say(note)
+

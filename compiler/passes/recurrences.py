@@ -1,0 +1,392 @@
+"""Recurrences: a scan that keeps a matrix of keys and values becomes one call of `linear_attend`.
+
+Linear attention, retention, state spaces with one rate per head and (gated) delta rules are one recurrence. S is a
+matrix [K, U] for each head:
+
+    S' = keep S                                      keep: one number for each head, for each of its keys, or none
+    S  = S' + k v                                    or, with a rate,   S' + k rate (v - k S')
+    y  = scale q S
+
+Whatever a scan's body is called and however it writes this, products of what does not depend on S are computed for all
+tokens at once, outside, and what is left is the call. Where the state is held back for tokens that are padding, the
+call is told which those are.
+
+    linear_attend(s, q, k, v[, decay or keep][, rate][, mark]) -> (value, state)
+
+decay is the logarithm of what is kept. statics: `scale`, `positive` (what is kept can not be negative).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from ...lang.axes import Axis, TensorType
+from ..ir.control import call
+from ..ir.control import scan as scan_node
+from ..ir.equality import install
+from ..ir.graph import Graph, Node, Origin, Value
+from ..ir.module import Function, Module
+from ..ir.ops import OPS, build, constant
+from ..ir.splice import free_site
+from .editing import closed, is_composite, opened
+from .few import never_negative
+
+LINEAR_ATTEND = "weft.kernels.linear_attend"
+
+
+@dataclass(frozen=True)
+class Recurrences:
+    """Put scans that are linear attention into functions that kernels stand for."""
+
+    name: str = "recurrences"
+
+    def run(self, module: Module) -> Module:
+        functions = dict(module.functions)
+        for name, function in module.functions.items():
+            if is_composite(function) and not function.states:
+                continue
+            found = [m for m in _found(module, function) if isinstance(m, Match)]
+            if found:
+                functions[name] = _outlined(module, functions, function, found)
+        return replace(module, functions=functions)
+
+    def refusals(self, module: Module) -> list[str]:
+        """Why scans stay as they are, one line for each reason."""
+        found = []
+        for name, function in module.functions.items():
+            found += [f"`{name}`: {m}" for m in _found(module, function) if isinstance(m, str)]
+        return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Match:
+    """What the body of a scan does; values are those of the body, each list the factors of a product."""
+
+    node: Node
+    body: Function
+    q: tuple[Value, ...]
+    k: tuple[Value, ...]
+    v: tuple[Value, ...]
+    keep: tuple[Value, ...]
+    rate: tuple[Value, ...] | None
+    mark: Value | None
+    scale: float
+
+
+def _found(module: Module, function: Function) -> Iterator[Match | str]:
+    for node in function.graph.nodes():
+        if node.op == "scan":
+            yield _match(function, node, module.functions[node["body"]])
+
+
+def _match(function: Function, node: Node, body: Function) -> Match | str:
+    if node["states"] != 1 or len(node.types) != 2:
+        return "it remembers more than one value"
+    outer = [function.graph.type(v) for v in node.operands]
+    axis = node["axis"].name
+    for (_, type), given in zip(body.inputs, outer, strict=True):
+        if type.names != tuple(n for n in given.names if n != axis):
+            return "its body has axes of other names"
+    return _Body(node, body).match()
+
+
+class _Body:
+    """The body of one scan, seen as sums and products."""
+
+    def __init__(self, node: Node, body: Function) -> None:
+        self.node, self.body, self.graph = node, body, body.graph
+        self.state = body.input(0)
+        self._depends: dict[int, bool] = {}
+
+    def match(self) -> Match | str:
+        last, out = (self.peel(v) for v in self.graph.outputs)
+        mark, now = None, last
+        node = self.graph[last]
+        if node.op == "where" and self.peel(node.operands[2]) == self.state:
+            mark, now = node.operands[0], self.peel(node.operands[1])
+            if self.depends(mark):
+                return "what is held back depends on the state"
+        read = self._read(out, now)
+        if isinstance(read, str):
+            return read
+        scale, q, key = read
+        terms = self.terms(now)
+        kept = next((t for t in terms if self.state in self.factors(t)), None)
+        others = [t for t in terms if t != kept]
+        if kept is None or len(others) != 1:
+            return "its state is not what was kept of it and something new"
+        keep = [f for f in self.factors(kept) if f != self.state]
+        new = self.factors(others[0])
+        if any(self.depends(f) for f in keep) or len(keep) + 1 != len(self.factors(kept)):
+            return "what is kept of its state depends on the state"
+        correction = [f for f in new if self.depends(f)]
+        rate: tuple[Value, ...] | None = None
+        v: tuple[Value, ...]
+        if correction:
+            found = self._delta(correction, new, kept if keep else self.state, key)
+            if isinstance(found, str):
+                return found
+            k, v, rate = found
+        else:
+            k = tuple(f for f in new if self.has(f, key))
+            v = tuple(f for f in new if not self.has(f, key))
+        match = Match(self.node, self.body, (q,), k, v, tuple(keep), rate, mark, scale)
+        return self._shaped(match, key) or match
+
+    def _read(self, out: Value, now: Value) -> tuple[float, Value, str] | str:
+        """(scale, q, the axis of the keys) of `scale * dot(q, S)`."""
+        scale, rest = 1.0, []
+        for factor in self.factors(out):
+            node = self.graph[factor]
+            if node.op == "const":
+                scale *= float(node["value"])
+            else:
+                rest.append(node)
+        if len(rest) != 1 or rest[0].op != "dot" or len(rest[0]["over"]) != 1:
+            return "what it yields is no product with its state"
+        sides = [self.peel(v) for v in rest[0].operands]
+        if now not in sides:
+            return "what it yields is no product with its new state"
+        sides.remove(now)
+        if self.depends(sides[0]):
+            return "what its state is multiplied with depends on the state"
+        return scale, sides[0], rest[0]["over"][0]
+
+    def _delta(
+        self, correction: list[Value], new: list[Value], kept: Value, key: str
+    ) -> tuple[tuple[Value, ...], tuple[Value, ...], tuple[Value, ...]] | str:
+        """(k, v, rate) of `k rate (v - dot(k, S'))`."""
+        node = self.graph[correction[0]]
+        if len(correction) != 1 or node.op != "sub":
+            return "what is new in its state is no delta rule"
+        v, said = (self.peel(o) for o in node.operands)
+        dot = self.graph[said]
+        if dot.op != "dot" or dot["over"] != (key,) or self.depends(v):
+            return "what is new in its state is no delta rule"
+        sides = [self.peel(o) for o in dot.operands]
+        if kept not in sides:
+            return "its delta rule asks another state than the one that is kept"
+        sides.remove(kept)
+        k = sides[0]
+        if k not in new or self.depends(k):
+            return "its delta rule asks with another key than it writes with"
+        rate = [f for f in new if f not in (k, correction[0])]
+        if any(self.has(f, key) for f in rate):
+            return "its rate has the axis of the keys"
+        return (k,), (v,), tuple(rate)
+
+    def _shaped(self, match: Match, key: str) -> str:
+        """What the axes have against a matrix of keys and values for each head, or ""."""
+        state = self.graph.type(self.state)
+        if not match.k or not match.v or not state.has(key):
+            return "what is new in its state is no product of a key and a value"
+        heads = {n for f in (*match.q, *match.k, *match.keep, *(match.rate or ())) for n in self.graph.type(f).names}
+        values = [n for n in state.names if n not in heads]
+        if not values:
+            return "each head holds a vector, for which a scan is faster"
+        if any(self.has(f, key) for f in match.v) or not all(n in self._names(match.v) for n in values):
+            return "what is new in its state is no product of a key and a value"
+        if not all(a.size.is_constant for a in state.axes if a.name == key or a.name in values):
+            return "the sizes of keys and values are not fixed"
+        return ""
+
+    def _names(self, factors: tuple[Value, ...]) -> set[str]:
+        return {n for f in factors for n in self.graph.type(f).names}
+
+    def has(self, value: Value, axis: str) -> bool:
+        return self.graph.type(value).has(axis)
+
+    def peel(self, value: Value) -> Value:
+        """A value without what only orders its axes."""
+        while self.graph[value].op == "expand":
+            value = self.graph[value].operands[0]
+        return value
+
+    def terms(self, value: Value) -> list[Value]:
+        node = self.graph[self.peel(value)]
+        return [t for v in node.operands for t in self.terms(v)] if node.op == "add" else [node.values[0]]
+
+    def factors(self, value: Value) -> list[Value]:
+        node = self.graph[self.peel(value)]
+        return [f for v in node.operands for f in self.factors(v)] if node.op == "mul" else [node.values[0]]
+
+    def depends(self, value: Value) -> bool:
+        """Whether a value depends on the state."""
+        if value.node not in self._depends:
+            self._depends[value.node] = value == self.state or any(
+                self.depends(v) for v in self.graph[value].operands
+            )
+        return self._depends[value.node]
+
+
+# ------------------------------------------------------------------ putting the call in
+
+
+def _outlined(module: Module, functions: dict[str, Function], function: Function, found: list[Match]) -> Function:
+    graph = opened(function)
+    sites = {n["site"] for n in graph.nodes() if n.op in ("call", "repeat")}
+    for match in found:
+        origin = Origin(None, "recurrences", (match.node.origin,), match.node.origin.name)
+        lifted = _lifted(graph, match, origin)
+        if lifted is None:
+            continue
+        inputs: dict[str, Value] = {"s": match.node.operands[0]}
+        for name, factors in (("q", match.q), ("k", match.k), ("v", match.v), ("keep", match.keep)):
+            if factors:
+                inputs[name] = _product(graph, [lifted[f] for f in factors], origin)
+        positive = True
+        if "keep" in inputs:
+            node = graph[inputs["keep"]]
+            if node.op == "exp":
+                inputs["decay"] = node.operands[0]
+            else:
+                positive = _positive(module, function, graph, inputs["keep"])
+                inputs["keep"] = inputs.pop("keep")
+            if "decay" in inputs:
+                del inputs["keep"]
+        if match.rate is not None:
+            rate = [lifted[f] for f in match.rate]
+            inputs["rate"] = _product(graph, rate, origin) if rate else constant(graph, 1.0, origin)
+        if match.mark is not None:
+            inputs["mark"] = lifted[match.mark]
+        types = tuple(match.node.types)
+        body = _callee(functions, match, {n: graph.type(v) for n, v in inputs.items()}, types, positive)
+        site = free_site("linear_attend", sites)
+        sites.add(site)
+        results = call(graph, body, tuple(inputs.values()), types, site, None, origin)
+        for before, after in zip(match.node.values, results, strict=True):
+            graph.replace(before, after)
+    return closed(function, graph)
+
+
+def _lifted(graph: Graph, match: Match, origin: Origin) -> dict[Value, Value] | None:
+    """The factors of a body for all tokens at once; None where one can not be computed so."""
+    inner, node = match.body.graph, match.node
+    given = {match.body.input(i): operand for i, operand in enumerate(node.operands)}
+    wanted = [*match.q, *match.k, *match.v, *match.keep, *(match.rate or ()), *([match.mark] if match.mark else [])]
+    known: dict[Value, Value] = {}
+
+    def lift(value: Value) -> Value | None:
+        if value in given:
+            return given[value]
+        if value not in known:
+            here = inner[value]
+            operands = [lift(v) for v in here.operands]
+            sound = here.op in OPS and here.op not in ("input", "param", "state", "ambient", "expand", "dropout")
+            if not sound or any(o is None for o in operands):
+                return None
+            ready = [o for o in operands if o is not None]
+            known[value] = build(graph, here.op, *ready, origin=origin, **dict(here.attributes))
+        return known[value]
+
+    found = {value: lift(value) for value in wanted}
+    return None if any(v is None for v in found.values()) else {k: v for k, v in found.items() if v is not None}
+
+
+def _product(graph: Graph, factors: list[Value], origin: Origin) -> Value:
+    return reduce(lambda a, b: build(graph, "mul", a, b, origin=origin), factors)
+
+
+def _positive(module: Module, function: Function, graph: Graph, value: Value) -> bool:
+    """Whether a value is never negative, wherever the function is called."""
+    node = graph[value]
+    if node.op != "input":
+        return never_negative(module, graph, value)
+    at = [name for name, _ in function.inputs].index(node["name"])
+    calls = [
+        (caller, n) for caller in module.functions.values() for n in caller.graph.nodes()
+        if n.op == "call" and n["callee"] == function.name
+    ]
+    return bool(calls) and all(never_negative(module, c.graph, n.operands[at]) for c, n in calls)
+
+
+def _callee(
+    functions: dict[str, Function], match: Match, inputs: dict[str, TensorType], types: tuple[TensorType, ...],
+    positive: bool,
+) -> str:
+    """The function that stands for the scan: one step of the recurrence, for one token after another."""
+    axis: Axis = match.node["axis"]
+    key = _key(match, inputs)
+    names = ["s", *(n for n, t in inputs.items() if n != "s" and t.has(axis.name))]
+    names += [n for n in inputs if n not in names]
+    scanned = sum(t.has(axis.name) for n, t in inputs.items() if n != "s")
+    step, wanted = Graph(), types[0].without(axis.name)
+    inner = {n: build(step, "input", name=n, type=inputs[n].without(*_there(inputs[n], axis))) for n in names}
+    s = kept = inner["s"]
+    if "decay" in inner:
+        kept = build(step, "mul", build(step, "exp", inner["decay"]), s)
+    elif "keep" in inner:
+        kept = build(step, "mul", inner["keep"], s)
+    v = inner["v"]
+    if "rate" in inner:
+        v = build(step, "mul", inner["rate"], build(step, "sub", v, build(step, "dot", inner["k"], kept, over=(key,))))
+    now = build(step, "add", kept, build(step, "mul", inner["k"], v))
+    y = build(step, "dot", inner["q"], now, over=(key,))
+    if match.scale != 1:
+        y = build(step, "mul", y, constant(step, match.scale))
+    if "mark" in inner:
+        now = build(step, "where", inner["mark"], now, s)
+    step.outputs = (_ordered(step, now, inputs["s"]), _ordered(step, y, wanted))
+    once = Function(
+        "linear_attend.step", step, tuple((n, step.type(v)) for n, v in inner.items()), ("next", "value"), "",
+        "linear_attend.step",
+    )
+    body = install(functions, once)
+    graph = Graph()
+    given = {n: build(graph, "input", name=n, type=t) for n, t in inputs.items()}
+    operands = [given[n] for n in names[1:]]
+    y, state = scan_node(
+        graph, body, axis, (given["s"],), tuple(operands[:scanned]), tuple(operands[scanned:]), (inputs["s"], wanted)
+    )
+    graph.outputs = (_ordered(graph, y, types[0]), state)
+    whole = Function(
+        "linear_attend", graph, tuple(inputs.items()), ("value", "state"), "", "linear_attend", LINEAR_ATTEND,
+        (("scale", match.scale), ("positive", positive)), origin=match.node.origin,
+    )
+    return install(functions, whole)
+
+
+def _there(type: TensorType, axis: Axis) -> tuple[str, ...]:
+    return (axis.name,) if type.has(axis.name) else ()
+
+
+def _key(match: Match, inputs: dict[str, TensorType]) -> str:
+    """The axis of the keys: the state has it and what is read has not."""
+    (key,) = (n for n in inputs["s"].names if not match.node.types[0].has(n))
+    return key
+
+
+def _ordered(graph: Graph, value: Value, wanted: TensorType) -> Value:
+    return value if graph.type(value).axes == wanted.axes else build(graph, "expand", value, axes=wanted.axes)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the axes of a state are: those of the batch, of heads, the one of keys, those of values."""
+
+    lead: tuple[str, ...]
+    heads: tuple[str, ...]
+    key: str
+    values: tuple[str, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """[batch, heads, keys, values]: how operators keep it."""
+        return (self.lead, self.heads, (self.key,), self.values)
+
+
+def roles(function: Function) -> Roles:
+    """The roles of the axes of the state of a `linear_attend`, in its own names."""
+    types = dict(function.inputs)
+    out, s = function.output_types[0], types["s"]
+    (key,) = (n for n in s.names if not out.has(n))
+    (token,) = (n for n in out.names if not s.has(n))
+    lead = out.names[: out.index(token)]
+    heads = {n for name in ("q", "k", "decay", "keep", "rate") if name in types for n in types[name].names}
+    inner = [n for n in s.names if n != key and n not in lead]
+    return Roles(
+        tuple(n for n in lead if s.has(n)), tuple(n for n in inner if n in heads), key,
+        tuple(n for n in inner if n not in heads),
+    )
