@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,15 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from ..compiler.fusions import fusions, require
+from ..compiler.ir.module import Module
 from ..compiler.ir.sources import sources
+from ..compiler.passes.inference import drop_penalties
 from ..compiler.quantized import QuantizedModel, quantized
+from ..compiler.rules.rule import Rule
 from ..compiler.selections import Selected, read_selections, text_of
+from ..compiler.stream import rows as in_rows
+from ..compiler.stream import step
 from ..runtime.export_report import measure, notes, tables, write_report
 from ..runtime.held_out import rows, tokens_of_file, tokens_of_run
 from ..runtime.hub.tensors import StoredTensors
@@ -42,12 +49,14 @@ def write_onnx(
     """The run as an export folder for ONNX Runtime; what nobody says is as the recipe has it.
 
     `selections` are those of the recipe when None. `calibrate` is a file with text; without it the text that the run
-    was trained on serves. A quantized export gets a report, in the folder and on the terminal.
+    was trained on serves. A quantized export gets a report, in the folder and on the terminal. Raises WeftError (E0808)
+    before anything is written when a fusion that the recipe expects does not happen for the target.
     """
     settings = trained.onnx_settings
     texts = trained.quantize if selections is None else selections
     plans = read_selections(texts, trained.module)
-    name = target or settings.get("target") or ("cpu" if plans else TARGET)
+    name = chosen_target(target, settings.get("target"), bool(plans))
+    check_fusions(trained.module, name, trained.expect, trained.rules)
     with tempfile.TemporaryDirectory() as scratch, StoredTensors(trained.weights) as stored:
 
         def read(path: str) -> Array:
@@ -59,13 +68,27 @@ def write_onnx(
         wanted = file is not None or any(Selected(plan, ()).calibrates for plan in plans)
         inputs = None if given is None or not wanted else {trained.module.main.inputs[0][0]: given}
         prepared = quantized(
-            trained.module, read, plans, target=name, context=trained.context, inputs=inputs, folder=Path(scratch)
+            trained.module, read, plans, target=name, context=trained.context, inputs=inputs, folder=Path(scratch),
+            rules=trained.rules,
         )
         made = trained.export_onnx(folder, prepared)
         if plans:
             _report(trained, made, prepared, read, held_out, told if inputs else "", terminal)
     terminal.say(f"exported {made}")
     return made
+
+
+def chosen_target(given: str | None, recipe: object, quantized: bool) -> str:
+    """The target of an export: the one that is given, else that of the recipe."""
+    return given or (str(recipe) if recipe else "cpu" if quantized else TARGET)
+
+
+def check_fusions(module: Module, target: str, expected: Sequence[str], rules: tuple[Rule, ...]) -> None:
+    """WeftError (E0808) when something that a recipe expects to be fused is not, for the target of its export."""
+    if expected:
+        plain = drop_penalties(module)
+        streamed = step(plain, rows=True) if plain.stream else in_rows(plain)
+        require(fusions(streamed, target, rules), expected)
 
 
 def _texts(trained: Trained, file: str | None) -> tuple[Array | None, Array | None, str]:

@@ -20,10 +20,13 @@ from ..compiler.ir.module import Module
 from ..compiler.ir.text_parser import parse_module
 from ..compiler.passes.inference import drop_penalties
 from ..compiler.quantized import QuantizedModel
+from ..compiler.rules.library import program_rules
+from ..compiler.rules.rule import Rule
 from ..compiler.stream import rows, step
-from ..lang import errors
+from ..lang import errors, tree
 from ..lang.diagnostics import WeftError
-from ..lang.program import read
+from ..lang.parser import parse
+from ..lang.program import load, read
 from ..runtime import files
 from ..runtime.adapters.runs import export_adapter, has_adapters
 from ..runtime.conventions import Conventions
@@ -104,6 +107,19 @@ class Trained:
     def quantize(self) -> list[str]:
         """What the recipe says behind `quantize`."""
         return list(self.run.open()["quantize"])
+
+    @property
+    def expect(self) -> list[str]:
+        """What the recipe says behind `expect fused`."""
+        return list(self.run.open()["expect"])
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that stand in the spec of the run."""
+        if not self.run.spec.is_file():
+            return ()
+        items = parse(read(self.run.spec))[0].items
+        return program_rules(load(self.run.spec)) if any(isinstance(item, tree.Rule) for item in items) else ()
 
     @property
     def begin(self) -> tuple[int, ...]:

@@ -47,17 +47,21 @@ def _run(arguments: Namespace, terminal: Terminal) -> int:
     recipe = _recipe(checked.recipes, arguments)
     module = _model(checked.program, recipe, arguments.file)
 
+    from ..compiler.rules.library import program_rules
     from ..runtime.progress import reporter
     from ..runtime.run import Run, train_recipe
     from ..runtime.support import check_exportable
     from ..runtime.train import Options
     from .generate import write_on
-    from .onnx_export import write_onnx
+    from .onnx_export import check_fusions, chosen_target, write_onnx
     from .runs import Trained
 
     if arguments.export or recipe.quantize:
         asked = next((e for e in recipe.exports if e.target == "onnx"), ExportPlan("onnx", (), recipe.span))
         check_exportable(recipe, asked, module)
+        if arguments.export:
+            target = chosen_target(None, asked.get("target"), bool(recipe.quantize))
+            check_fusions(module, target, recipe.expect, program_rules(checked.program))
     device = chosen_device(arguments.device)
     check_memory(module, device)
     folder = Path(arguments.out or Path("runs") / Path(arguments.file).stem)

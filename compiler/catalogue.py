@@ -10,17 +10,20 @@ from .passes.cached_attention import CachedAttention
 from .passes.contract import Pass
 from .passes.cse import Merge
 from .passes.dce import Eliminate
+from .passes.defer import Defer
 from .passes.experts import Experts
 from .passes.flatten import Flatten
 from .passes.fold import Fold
 from .passes.inline import Unwrap
 from .passes.join import Join
 from .passes.keep_last import KeepLast
+from .passes.recurrences import Recurrences
 from .rules.rewrite import Rewrite
 from .rules.rule import Rule
 
 _PLAIN: tuple[Pass, ...] = (
-    Fold(), Merge(), Eliminate(), Flatten(), Unwrap(), CachedAttention(), Experts(), Join(), KeepLast(),
+    Fold(), Merge(), Eliminate(), Flatten(), Unwrap(), Defer(), Experts(), Recurrences(), CachedAttention(), Join(),
+    KeepLast(),
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from .quantization.measure import costs
 from .quantization.mixed import Cost, mixed
 from .quantization.scheme import Scheme
 from .rounding import Calibrated
+from .rules.rule import Rule
 from .selections import Selected, Use, read_selections, selected, uses
 from .stream import rows, step
 from .targets import target
@@ -54,14 +55,15 @@ def quantized(
     context: int | None = None,
     inputs: Mapping[str, Array] | None = None,
     folder: Path | None = None,
+    rules: Sequence[Rule] = (),
 ) -> QuantizedModel:
     """Prepare a module in full form for a target, with weights stored as selections say.
 
     A selection is what a recipe says behind `quantize`, as text or read already; where several name a weight the last
     one counts. `inputs` ({"tokens": [B, T]}) are what methods that look at the inputs of a matrix are calibrated with;
-    what they keep is written to `folder`, which has to stay until the model is written. Raises WeftError: E0816 and
-    E0817 for weights that cannot be stored so, E0818 where calibration is needed and there are no inputs, E0826 for a
-    target without operators for codes.
+    what they keep is written to `folder`, which has to stay until the model is written. `rules` are tried beside those
+    of the library. Raises WeftError: E0816 and E0817 for weights that cannot be stored so, E0818 where calibration is
+    needed and there are no inputs, E0826 for a target without operators for codes.
     """
     texts = [s for s in selections if isinstance(s, str)]
     parsed = iter(read_selections(texts, module))
@@ -84,14 +86,16 @@ def quantized(
     streamed = step(module, rows=True) if module.stream else rows(module)
     decode = tuple(c for one, choices in zip(found, made, strict=True) if one.always for c in choices)
     every = tuple(c for choices in made for c in choices)
-    prepared = _target(streamed, target, decode, context)
-    long = None if all(one.always for one in found) else _target(streamed, target, every, context)
+    prepared = _target(streamed, target, decode, context, rules)
+    long = None if all(one.always for one in found) else _target(streamed, target, every, context, rules)
     kept = _kept(found, [m for m in (prepared, long) if m is not None])
     return QuantizedModel(prepared, long, (decode, every), Calibrated(calibration), found, kept)
 
 
-def _target(module: Module, name: str, choices: tuple[Choice, ...], context: int | None) -> Module:
-    return target(module, name, quantize=choices, context=context)
+def _target(
+    module: Module, name: str, choices: tuple[Choice, ...], context: int | None, rules: Sequence[Rule]
+) -> Module:
+    return target(module, name, quantize=choices, context=context, rules=rules)
 
 
 def _choices(

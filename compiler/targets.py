@@ -9,10 +9,11 @@ from ..lang import errors
 from ..lang.diagnostics import WeftError
 from .context import longest_context
 from .emit.onnx.kernels.grouped_query import refusal
-from .emit.onnx.targets import Target, find_target
+from .emit.onnx.targets import TARGETS, Target, find_target
 from .ir.module import Module, Path, join
 from .passes.cached_attention import CachedAttention
 from .passes.contract import Pass, apply
+from .passes.defer import Defer
 from .passes.experts import MIX_GROUPED, Experts
 from .passes.flatten import Flatten
 from .passes.inference import drop_penalties
@@ -20,12 +21,15 @@ from .passes.join import Join
 from .passes.keep_last import KeepLast
 from .passes.pipeline import passes
 from .passes.quantize import Choice, Quantize, chosen
+from .passes.quantized_bodies import LINEAR_COLUMNS, LINEAR_OUTLIERS
 from .passes.recurrences import Recurrences
-from .quantization.scheme import PerColumn
+from .quantization.scheme import Outliers, PerColumn
 from .rules.library import library_rules
 from .rules.rewrite import Report, rewrite
 from .rules.rule import Rule
 
+# What a runtime computes together with the sum before it.
+NORMS = ("weft.nn.rms_norm", "weft.nn.layer_norm")
 # How many positions have angles in a table when nothing says how long texts can be.
 POSITIONS = 8192
 
@@ -34,12 +38,12 @@ def target(
     module: Module, name: str, *, quantize: Sequence[Choice] = (), context: int | None = None,
     rules: Sequence[Rule] = (), apart: Collection[str] = (),
 ) -> Module:
-    """The module as the target `name` (portable, cpu or cuda) wants it; the meaning stays, but for what is quantized.
+    """The module as the target `name` wants it (portable, cpu, cuda); the meaning stays, but for what is quantized.
 
     `quantize` says which weights are stored in which scheme. `context` is the number of tokens it must be able to
     remember; where angles of rotation are looked up in tables, they end there. `rules` are tried beside the library's.
     Weights at the paths in `apart` are joined with each other at most: adapters to be swapped. Raises WeftError: E0825
-    for an unknown target, E0826 for quantized weights where the target has no operators for them.
+    for an unknown target, E0826 and E0827 for quantized weights where the target has no operators for them.
     """
     return prepared(module, name, quantize=quantize, context=context, rules=rules, apart=apart)[0]
 
@@ -51,6 +55,8 @@ def prepared(
     """Like `target`, with a report of every rule that was used."""
     found = find_target(name)
     module = drop_penalties(module)
+    for choice in quantize:
+        _check_operators(choice, found)
     if found.name == "portable":
         if quantize:
             raise WeftError(errors.no_quantized_operators(name))
@@ -61,9 +67,17 @@ def prepared(
     return replace(module, target=name), report
 
 
+def _check_operators(choice: Choice, found: Target) -> None:
+    """Raises WeftError (E0827) for weights in a scheme that the target has no operator for, where others have one."""
+    for kind, composite in ((PerColumn, LINEAR_COLUMNS), (Outliers, LINEAR_OUTLIERS)):
+        if isinstance(choice.scheme, kind) and found.name != "portable" and composite not in found.kernels:
+            others = [name for name, other in TARGETS.items() if composite in other.kernels]
+            raise WeftError(errors.no_scheme_operator(choice.scheme.name, found.name, others))
+
+
 def before_rules() -> tuple[Pass, ...]:
-    """Layers become one graph each."""
-    return (Flatten(), *passes())
+    """Layers become one graph each, and begin where a norm can take the sum before it along."""
+    return (Flatten(), *passes(), Defer(NORMS))
 
 
 def after_rules(
@@ -73,7 +87,10 @@ def after_rules(
     """What follows the rules: attention with its cache, wider products, fewer logits, fewer bits."""
 
     def kind(path: Path) -> object:
-        return chosen(quantize, path), join(path) in apart
+        """What is stored alike may lie in one matrix; in long steps cutting the result apart costs more than it saves."""
+        choice = chosen(quantize, path)
+        alone = isinstance(choice, Choice) and isinstance(choice.scheme, PerColumn)
+        return None if alone else (choice, join(path) in apart)
 
     reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
     experts = Experts(quantize, MIX_GROUPED in found.kernels)

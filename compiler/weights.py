@@ -99,6 +99,9 @@ class Derived(Mapping[str, Array]):
             return _part(self.quantized(path, parameter), parameter)
         return self._made(source, base).reshape(parameter.shape)
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._parameters  # without making it, as a mapping does by itself
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
 

@@ -361,7 +361,7 @@ STAGE_VALUES: dict[str, Kind] = {
 EXPORTS: dict[str, dict[str, Kind]] = {
     "onnx": {
         "context": amount("tokens"),
-        "target": choice("portable", "cpu", "cuda"),
+        "target": choice("portable", "cpu", "cuda", "cuda-bfloat16"),
         "opset": whole(21, 30),
         "calibrate": TEXT,
     },

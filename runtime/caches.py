@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,27 @@ from numpy.typing import NDArray
 
 LEAST = 64
 """The fewest slots of a cache."""
+
+_BFLOAT16 = 16
+"""onnx.TensorProto's number of the type."""
+
+
+def numpy_type(name: str) -> str:
+    """What a state of an element type is kept as: the bits of bfloat16, which NumPy lacks, lie in float16."""
+    return "float16" if name == "bfloat16" else name
+
+
+def bind_placed(
+    binding: onnxruntime.IOBinding, state: Mapping[str, Any], value: onnxruntime.OrtValue, device: str
+) -> None:
+    """Binds a cache that the model writes into: what it reads and what it gives are the same memory."""
+    if state["dtype"] != "bfloat16":
+        binding.bind_ortvalue_input(state["input"], value)
+        binding.bind_ortvalue_output(state["output"], value)
+        return
+    where = (device, 0, _BFLOAT16, value.shape(), value.data_ptr())
+    binding.bind_input(state["input"], *where)
+    binding.bind_output(state["output"], *where)
 
 
 def held(array: NDArray[Any], device: str = "cpu") -> onnxruntime.OrtValue:

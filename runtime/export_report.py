@@ -132,8 +132,8 @@ def measure(
             quality = _quality(held_out, before, after)
             if size <= EXACT:
                 some = held_out[:2, :64]
-                values = Derived(_full(module, chosen_here), read, rounding.silent())
-                wanted = run(_full(module, chosen_here), values, {module.main.inputs[0][0]: some}).values[0]
+                values = Derived(full_form(module, chosen_here), read, rounding.silent())
+                wanted = run(full_form(module, chosen_here), values, {module.main.inputs[0][0]: some}).values[0]
                 claim = _claim(wanted, logits(session, some))
             else:
                 why = f"the model has more than {EXACT:,} weights: float64 is left out"
@@ -152,7 +152,7 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _full(module: Module, choices: tuple[Choice, ...]) -> Module:
+def full_form(module: Module, choices: tuple[Choice, ...]) -> Module:
     """The module in full form with the weights that the codes stand for, joined as targets join them."""
     join = Join(lambda path: chosen(choices, path))
     return apply(drop_penalties(module), (Flatten(), *passes(), join, Quantize(choices), *passes()))

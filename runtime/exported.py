@@ -12,14 +12,8 @@ from ..compiler.emit.onnx.manifest import STATES_FILE
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from . import caches
-from .loaded import SOURCE_MASK, Array, Loaded
+from .loaded import COUNTS, SOURCE_MASK, Array, Loaded, States
 from .step_inputs import KEPT, aligned, left_out, shaped, token_rows
-
-# What a model remembers between steps, by state path; the values stay on the device that runs it. Where there is an
-# encoder, what it computed is among them, and the mask of the source under the name of that input. Where caches are
-# shared, so are the numbers of tokens that the rows of them hold.
-States = Mapping[str, onnxruntime.OrtValue]
-COUNTS = "token_counts"
 
 
 class Exported(Loaded):
@@ -75,7 +69,7 @@ class Exported(Loaded):
             if state["initial"] is None:
                 value = np.broadcast_to(computed[state["input"]], shape)
             else:
-                value = np.full(shape, state["initial"], state["dtype"])
+                value = np.full(shape, state["initial"], caches.numpy_type(state["dtype"]))
             states[state["path"]] = caches.held(value)
         if self.shared:
             states[COUNTS] = caches.held(np.zeros(batch, np.int64))
@@ -199,40 +193,12 @@ class Exported(Loaded):
         values = logits.numpy() if room is None else room
         return aligned(values, last, columns, scores, self.keeps_last), {**states, **found}
 
-    def _give_adapter(self, model: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
-        """The weights of the adapter, as far as a model has them."""
-        if self._adapter:
-            taken = {port.name for port in model.get_overridable_initializers()}
-            for name in taken & set(self._adapter):
-                binding.bind_ortvalue_input(name, self._adapter[name])
-
     def _room(self, rows: int, columns: int, wanted: int) -> Array | None:
         """Where the logits of a step go, if their shape is known and the model runs on the CPU."""
         output = self.manifest["outputs"][0]
         shape = tuple({"batch": rows, "sequence": columns, KEPT: wanted}.get(n, n) for n in output["shape"])
         known = self.device == "cpu" and all(isinstance(n, int) for n in shape)
         return np.empty(shape, output["dtype"]) if known else None
-
-    def _room(self, rows: int, columns: int, wanted: int) -> Array | None:
-        """Where the logits of a step go, if their shape is known and the model runs on the CPU."""
-        output = self.manifest["outputs"][0]
-        shape = tuple({"batch": rows, "sequence": columns, KEPT: wanted}.get(n, n) for n in output["shape"])
-        known = self.device == "cpu" and all(isinstance(n, int) for n in shape)
-        return np.empty(shape, output["dtype"]) if known else None
-
-    def _binding(self, model: onnxruntime.InferenceSession, states: States) -> onnxruntime.IOBinding:
-        """What a run is bound to; shared caches stay bound as long as they are the same."""
-        buffers = [states[state["path"]] for state in self._placed]
-        if self._bound is not None and self._bound.holds(model, buffers):
-            return self._bound.binding
-        self._bound, binding = None, model.io_binding()
-        self._give_adapter(model, binding)
-        for state, buffer in zip(self._placed, buffers, strict=True):
-            binding.bind_ortvalue_input(state["input"], buffer)
-            binding.bind_ortvalue_output(state["output"], buffer)
-        if buffers:
-            self._bound = _Bound(model, buffers, binding)
-        return binding
 
     def _step_shared(
         self, ids: Array, states: States, attention_mask: ArrayLike | None, inputs: Mapping[str, ArrayLike],
@@ -257,12 +223,29 @@ class Exported(Loaded):
                 raise WeftError(errors.session_input("attention_mask", reason))
             return self._one_by_one(ids, states, inputs, scores)
         states = self._with_room(states, int(before.max()), int(counts.max()))
+        if rows == 1 and columns > self._chunk:
+            return self._in_chunks(ids[:, : int(new[0])], states, inputs, scores)
         given = {
             "attention_mask": (np.arange(counts.max()) < counts[:, None]).astype(np.int64),
             "position_ids": before[:, None] + np.arange(columns),
         }
         logits, after = self._run(ids, states, given, inputs, new - 1, scores)
         return logits, {**after, COUNTS: caches.held(counts)}
+
+    def _in_chunks(
+        self, ids: Array, states: States, inputs: Mapping[str, ArrayLike], scores: int | None
+    ) -> tuple[Array, States]:
+        """A long row piece by piece: attention then looks at little of what its mask takes away anyway."""
+        found: list[Array] = []
+        for start in range(0, ids.shape[1], self._chunk):
+            place = slice(start, start + self._chunk)
+            here = {name: np.asarray(values)[:, place] for name, values in inputs.items()}
+            piece = ids[:, place]
+            wanted = None if scores is None else min(scores, piece.shape[1])
+            logits, states = self._step_shared(piece, states, None, here, wanted)
+            found.append(logits)
+        logits = np.concatenate(found, 1)
+        return logits if scores is None else logits[:, max(0, logits.shape[1] - scores) :], states
 
     def _one_by_one(
         self, ids: Array, states: States, inputs: Mapping[str, ArrayLike], scores: int | None

@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 from ..lang import errors
 from ..lang.diagnostics import WeftError
+from . import caches
 from .adapters.swapped import adapter_values
 from .export_folder import CUDA, chosen_providers, read_manifest, session_options
 from .step_inputs import KEPT
 
 Array = NDArray[Any]
-SOURCE_MASK = "encoder_attention_mask"
+# What a model remembers between steps, by state path; the values stay on the device that runs it. Where there is an
+# encoder, what it computed is among them, and the mask of the source under the name of that input. Where caches are
+# shared, so are the numbers of tokens that the rows of them hold.
+States = Mapping[str, onnxruntime.OrtValue]
+SOURCE_MASK, COUNTS = "encoder_attention_mask", "token_counts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class Loaded:
         self._long: onnxruntime.InferenceSession | None = None
         self.device = "cuda" if CUDA in self._session.get_providers() else "cpu"
         self.shared: bool = self.manifest.get("cache", "appended") == "shared"
+        self._chunk: int = self.manifest.get("chunk") or 2**31
         self._states: list[dict[str, Any]] = self.manifest["states"]
         self._changed = [state for state in self._states if state["output"] is not None]
         self._placed = [state for state in self._changed if self.shared and state["kind"] == "grow"]
@@ -128,6 +134,19 @@ class Loaded:
         if self._long is None:
             self._long = self._opened(other["file"])
         return self._long
+
+    def _binding(self, model: onnxruntime.InferenceSession, states: States) -> onnxruntime.IOBinding:
+        """What a run is bound to; shared caches stay bound as long as they are the same."""
+        buffers = [states[state["path"]] for state in self._placed]
+        if self._bound is not None and self._bound.holds(model, buffers):
+            return self._bound.binding
+        self._bound, binding = None, model.io_binding()
+        self._give_adapter(model, binding)
+        for state, buffer in zip(self._placed, buffers, strict=True):
+            caches.bind_placed(binding, state, buffer, self.device)
+        if buffers:
+            self._bound = _Bound(model, buffers, binding)
+        return binding
 
     def _give_adapter(self, model: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
         """The weights of the adapter, as far as a model has them."""

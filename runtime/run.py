@@ -81,7 +81,7 @@ class Run:
         return self.stage(stage) / "weights.safetensors"
 
     def open(self) -> dict[str, Any]:
-        """What `run.json` says: `model`, `recipe`, `exports`, `quantize`, `stages` (in order).
+        """What `run.json` says: `model`, `recipe`, `exports`, `quantize`, `expect`, `stages` (in order).
 
         WeftError when this is no run.
         """
@@ -93,6 +93,7 @@ class Run:
                 "stages": [str(s) for s in found["stages"]],
                 "exports": list(found["exports"]),
                 "quantize": list(found.get("quantize", [])),
+                "expect": [str(name) for name in found.get("expect", [])],
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeftError(errors.no_run(str(self.folder), self.index.name)) from error
@@ -256,6 +257,7 @@ def enter(run: Run, module: Module, recipe: RecipePlan, spec: str, stages: tuple
         "stages": [stage.name for stage in recipe.stages],
         "exports": json.loads(json.dumps(plain(recipe.exports))),
         "quantize": [text_of(plan) for plan in recipe.quantize],
+        "expect": list(recipe.expect),
     }
     if run.index.is_file():
         try:

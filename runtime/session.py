@@ -16,8 +16,8 @@ from .decoding.settings import Settings
 from .decoding.texts import Engine, Tokens
 from .decoding.writer import Piece, Result
 from .export_folder import check_files
-from .exported import Exported, States
-from .loaded import SOURCE_MASK, Array
+from .exported import Exported
+from .loaded import SOURCE_MASK, Array, States
 from .sampling import log_chances
 from .session_texts import SessionTexts, padded
 from .step_inputs import shaped, token_rows

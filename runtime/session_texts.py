@@ -9,7 +9,8 @@ import numpy as np
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from .decoding.texts import Array, Tokens
-from .exported import Exported, States
+from .exported import Exported
+from .loaded import States
 
 ENTRIES = 2**25
 """Logits that may be computed at a time, where a model gives those of all tokens."""

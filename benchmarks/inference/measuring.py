@@ -79,6 +79,7 @@ def arguments() -> Namespace:
 
 def report(asked: Namespace, version: str, load: Callable[[], Decoder]) -> None:
     """Load, warm up, measure, print. Of each repeat: seconds of the prompt, of the tokens, and what others used."""
+    base = memory()["peak"]
     began = time.perf_counter()
     decoder = load()
     loaded = time.perf_counter() - began
@@ -109,6 +110,6 @@ def report(asked: Namespace, version: str, load: Callable[[], Decoder]) -> None:
         "threads": asked.threads,
         "load": loaded,
         "rounds": rounds,
-        "memory": memory(),
+        "memory": {"base": base, **memory()},
         "first": written[:8],
     }))

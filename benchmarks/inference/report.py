@@ -36,8 +36,8 @@ class Row:
 
     @property
     def over(self) -> float:
-        """Peak memory as a multiple of weights and caches."""
-        return self.memory["peak"] * 2**20 / self.held
+        """Peak memory, without what the libraries took before loading, as a multiple of weights and caches."""
+        return (self.memory["peak"] - self.memory["base"]) * 2**20 / self.held
 
 
 def rows(place: Place, shape: Shape, found: Sequence[Mapping[str, Any]]) -> list[Row]:

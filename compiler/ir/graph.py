@@ -154,11 +154,15 @@ class Graph:
 
     def replace(self, old: Value, new: Value) -> None:
         """Let every user of `old` use `new` instead."""
-        for user, position in self.users(old):
+        self.redirect(self.users(old), new)
+        self.outputs = tuple(new if o == old else o for o in self.outputs)
+
+    def redirect(self, uses: list[tuple[int, int]], new: Value) -> None:
+        """Let some operands, `(node, position)` each, be `new` instead."""
+        for user, position in uses:
             node = self[user]
             operands = (*node.operands[:position], new, *node.operands[position + 1 :])
             self._rewire(node, replace(node, operands=operands))
-        self.outputs = tuple(new if o == old else o for o in self.outputs)
 
     def _rewire(self, old: Node, new: Node) -> None:
         for position, operand in enumerate(old.operands):

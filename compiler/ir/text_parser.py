@@ -8,7 +8,7 @@ from typing import Any
 from ...lang.axes import TensorType
 from .graph import Graph, Value
 from .module import Function, Instance, Layers, Module, Parameter, State
-from .source import Joined, Quantized, Source, Stored, restored
+from .source import Source, restored
 from .text_scanner import Scanner
 
 _REFERENCE = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -103,8 +103,8 @@ def _source(scanner: Scanner) -> Source | None:
         found = restored(scanner.value())
     except ValueError:
         found = None
-    if not isinstance(found, Stored | Joined | Quantized):
-        scanner.fail("what the parameter is made from: `stored(..)`, `joined(..)` or `quantized(..)`", at)
+    if not isinstance(found, Source):
+        scanner.fail("what the parameter is made from, such as `stored(..)`, `joined(..)` or `quantized(..)`", at)
     return found
 
 

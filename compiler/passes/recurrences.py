@@ -30,7 +30,7 @@ from ..ir.graph import Graph, Node, Origin, Value
 from ..ir.module import Function, Module
 from ..ir.ops import OPS, build, constant
 from ..ir.splice import free_site
-from .editing import closed, is_composite, opened
+from .editing import closed, opened
 from .few import never_negative
 
 LINEAR_ATTEND = "weft.kernels.linear_attend"
@@ -45,8 +45,6 @@ class Recurrences:
     def run(self, module: Module) -> Module:
         functions = dict(module.functions)
         for name, function in module.functions.items():
-            if is_composite(function) and not function.states:
-                continue
             found = [m for m in _found(module, function) if isinstance(m, Match)]
             if found:
                 functions[name] = _outlined(module, functions, function, found)
@@ -76,7 +74,7 @@ class Match:
 
 
 def _found(module: Module, function: Function) -> Iterator[Match | str]:
-    for node in function.graph.nodes():
+    for node in function.graph.nodes() if function.definition != LINEAR_ATTEND else ():
         if node.op == "scan":
             yield _match(function, node, module.functions[node["body"]])
 
@@ -241,11 +239,9 @@ def _outlined(module: Module, functions: dict[str, Function], function: Function
             node = graph[inputs["keep"]]
             if node.op == "exp":
                 inputs["decay"] = node.operands[0]
+                del inputs["keep"]
             else:
                 positive = _positive(module, function, graph, inputs["keep"])
-                inputs["keep"] = inputs.pop("keep")
-            if "decay" in inputs:
-                del inputs["keep"]
         if match.rate is not None:
             rate = [lifted[f] for f in match.rate]
             inputs["rate"] = _product(graph, rate, origin) if rate else constant(graph, 1.0, origin)

@@ -109,3 +109,10 @@ def unknown_target(name: str, known: Sequence[str]) -> Diagnostic:
 def no_quantized_operators(target: str, span: Span | None = None) -> Diagnostic:
     advice = ("export for the target `cpu` or `cuda`", "leave the `quantize` away")
     return finding(f"the target `{target}` has no operators for quantized weights", span, "asked for here", help=advice)
+
+
+@code("E0827", "scheme without an operator")
+def no_scheme_operator(scheme: str, target: str, others: Sequence[str], span: Span | None = None) -> Diagnostic:
+    advice = (f"export for the target {one_of(others, 'or')}", "store the weights in another scheme: `int4` or `int8`")
+    title = f"the target `{target}` has no operator for weights in the scheme `{scheme}`"
+    return finding(title, span, "asked for here", help=advice)

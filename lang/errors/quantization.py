@@ -65,7 +65,7 @@ def group_does_not_divide(
         f"groups of {group} do not divide the {rows:,} rows of `{path}`",
         span,
         f"a column of `{path}` has {rows:,} entries",
-        notes=[f"neither the {n:,} of `{p}`" for p, n in list(misfits.items())[1:6]],
+        notes=[f"nor the {n:,} of `{p}`" for p, n in list(misfits.items())[1:6]],
         help=(size, "or leave out what they do not fit: `except ..`"),
     )
 

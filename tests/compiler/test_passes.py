@@ -26,6 +26,7 @@ from weft.compiler.lower.model import compile_model
 from weft.compiler.passes.contract import Pass, apply, size, traced
 from weft.compiler.passes.cse import Merge
 from weft.compiler.passes.dce import Eliminate
+from weft.compiler.passes.defer import Defer
 from weft.compiler.passes.editing import holding
 from weft.compiler.passes.flatten import Flatten
 from weft.compiler.passes.fold import Fold
@@ -43,7 +44,7 @@ from weft.lang.source import Source
 
 EXAMPLES = {
     "fold": Fold(), "cse": Merge(), "dce": Eliminate(), "inline": Inline(("Scale.forward",)), "flatten": Flatten(),
-    "join": Join(), "keep_last": KeepLast(),
+    "join": Join(), "keep_last": KeepLast(), "defer": Defer(),
 }
 
 

@@ -20,14 +20,17 @@ D = H * K
 class Shared:
     """The weights, the exact logits, and a folder with the model."""
 
-    def __init__(self, folder: Path, seed: int = 0, prefill: int | None = None, sharp: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, seed: int = 0, prefill: int | None = None, sharp: float = 1.0,
+        chunk: int | None = None,
+    ) -> None:
         draw = np.random.default_rng(seed)
         shapes = {"table": (V, D), "places": (LONGEST, D), "head": (D, V), "q": (D, D)}
         shapes |= {"k": (D, G * K), "v": (D, G * K)}
         self.weights = {name: draw.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
         for name in ("q", "k", "v", "head"):
             self.weights[name] *= sharp * D**-0.5
-        self.folder = folder
+        self.folder, self.chunk = folder, chunk
         folder.mkdir(parents=True)
         onnx.save(self.graph(), folder / "model.onnx")
         names = ["model.onnx"]
@@ -107,7 +110,7 @@ class Shared:
 
         return {
             "format": FORMAT, "model": "Shared", "form": "step+rows", "target": "cpu", "cache": "shared",
-            "precision": "float32", "file": "model.onnx", "opset": 21,
+            "precision": "float32", "chunk": self.chunk, "file": "model.onnx", "opset": 21,
             "session": {"session.intra_op.allow_spinning": "0"},
             "prefill": None if prefill is None else {"file": "prefill.onnx", "from": prefill},
             "inputs": [

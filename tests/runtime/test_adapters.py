@@ -28,7 +28,7 @@ from weft.runtime.adapters.merge import merge
 from weft.runtime.adapters.peft_config import PeftConfig
 from weft.runtime.adapters.peft_reading import read_adapter
 from weft.runtime.adapters.peft_writing import write_adapter
-from weft.runtime.adapters.runs import export_adapter, import_adapter, merge_run
+from weft.runtime.adapters.runs import adapter_weights, export_adapter, import_adapter, merge_run
 from weft.runtime.hub.layout import write_stored
 from weft.runtime.hub.reading import import_checkpoint
 from weft.runtime.hub.writing import export_checkpoint
@@ -324,6 +324,9 @@ def test_an_adapter_goes_onto_a_run_is_merged_and_comes_back(
     found = import_adapter(tmp_path / "adapter", run, on)
     assert on.open()["model"] == "Adapted" and "LoRA(original" in on.spec.read_text()
     held = load_file(on.weights(on.finished_stage()))
+    own = adapter_weights(on)
+    assert own.keys() == set(found.adaptation.trainable)
+    assert all(np.array_equal(own[path], held[path].numpy()) for path in own)
     np.testing.assert_allclose(logits(found.adaptation.module, held), logits(adapted.module, weights), atol=1e-6)
 
     export_adapter(on, tmp_path / "again")

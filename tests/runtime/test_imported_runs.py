@@ -71,6 +71,22 @@ def test_a_run_and_its_export_answer_a_message_alike(folder: Path, capsys: pytes
     assert main(["generate", str(folder / "run"), "text", "--chat", "message"]) == 2
 
 
+def test_an_export_tells_other_libraries_what_it_is(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "onnx"
+    assert main(["export", str(folder / "run"), "--to", "onnx", "--out", str(out)]) == 0
+    tokenizer = Run(folder / "run").load_tokenizer()
+    begin, stop = (tokenizer.inner.token_to_id(name) for name in ("<begin>", "<stop>"))
+    told = json.loads((out / "genai_config.json").read_text())["model"]
+    assert (told["bos_token_id"], told["eos_token_id"], told["pad_token_id"]) == (begin, [stop, 3, 5], stop)
+    assert json.loads((out / "config.json").read_text())["model_type"] == "llama"
+    settings = json.loads((out / "tokenizer_config.json").read_text())
+    assert (settings["bos_token"], settings["add_bos_token"], settings["chat_template"]) == ("<begin>", True, TEMPLATE)
+    og = pytest.importorskip("onnxruntime_genai", reason="onnxruntime-genai is not installed: see constraints.txt")
+    theirs = og.Tokenizer(og.Model(str(out)))
+    theirs.update_options(add_special_tokens="true")
+    assert theirs.encode("the warp").tolist() == [begin, *tokenizer.encode("the warp")]
+
+
 def test_every_command_takes_the_folder_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("check", "plan", "show"):
         assert main([command, str(folder / "run")]) == 0

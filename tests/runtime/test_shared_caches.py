@@ -142,6 +142,16 @@ def test_any_reading_and_taking_back_gives_the_exact_logits(
     near(texts.read([[last]])[0, -1], model.exact([*text, last])[-1])
 
 
+def test_a_long_row_is_read_in_chunks(tmp_path: Path) -> None:
+    model = Shared(tmp_path / "out", chunk=8)
+    session = Session(model.folder, threads=1, providers=["CPUExecutionProvider"])
+    (row,) = drawn(29)
+    near(session.logits([row])[0], model.exact(row))
+    texts = session.open(1)
+    near(texts.read([row[:3]])[0, -1], model.exact(row[:3])[-1])
+    near(texts.read([row[3:]], 12)[0], model.exact(row)[-12:])
+
+
 def test_long_steps_use_the_other_model(tmp_path: Path) -> None:
     model = Shared(tmp_path / "out", prefill=6)
     session = Session(model.folder, threads=1, providers=["CPUExecutionProvider"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -14,6 +14,8 @@ from ...ir.sources import one_per_row
 from ...passes.inference import drop_penalties
 from ...stream.constants import encoding
 from .activation import Place
+from .formats import FLOAT32, Format
+from .half import NARROW, Halved, half
 from .interface import (
     LOGITS_TO_KEEP,
     Ambients,
@@ -48,15 +50,16 @@ class Slot:
     path: str
     stored: StoredParameter
     offset: int
+    format: Format = FLOAT32
 
     @property
     def shape(self) -> tuple[int, ...]:
         sizes = self.stored.parameter.shape
-        return self.stored.format.shape(tuple(prod(sizes[i] for i in group) for group in self.stored.dimensions))
+        return self.format.shape(tuple(prod(sizes[i] for i in group) for group in self.stored.dimensions))
 
     @property
     def length(self) -> int:
-        return self.stored.format.width * prod(self.shape)
+        return self.format.width * prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,14 @@ class Built:
         return "shared" if shares_caches(self.module) else "appended"
 
 
-def build(module: Module, target: Target = TARGETS["portable"], prefill: Module | None = None) -> Built:
+def build(
+    module: Module, target: Target = TARGETS["portable"], prefill: Module | None = None, exact: Collection[str] = (),
+) -> Built:
     """The ONNX model of a module of any form, with the operators of a target.
 
     A module with an encoder becomes two models. `prefill` is the same module with weights stored in another way, for
-    steps of many tokens: one more model, which shares what both store alike. Raises WeftError (E0930) for what has no
-    ONNX form.
+    steps of many tokens: one more model, which shares what both store alike. Parameters in `exact` stay float32 where
+    the target computes with 16 bits. Raises WeftError (E0930) for what has no ONNX form.
     """
     module = drop_penalties(module)
     stored = plan(module)
@@ -109,13 +114,18 @@ def build(module: Module, target: Target = TARGETS["portable"], prefill: Module 
     if alone is not None:
         parts.append(_written(alone, stored, target))
     used = {path: stored.parameters[path] for part in parts for path in stored.parameters if path in part.weights}
-    long = None
     if prefill is not None:
         prefill = drop_penalties(prefill)
         other = plan(prefill)
-        long = _written(prefill, other, target)
-        used |= {path: other.parameters[path] for path in other.parameters if path in long.weights}
-    slots = tuple(_slots(used))
+        parts.append(_written(prefill, other, target))
+        used |= {path: other.parameters[path] for path in other.parameters if path in parts[-1].weights}
+    formats = {path: parameter.format for path, parameter in used.items()}
+    if target.precision != "float32":
+        parts, wide = _halved(parts, formats, target.precision, exact)
+        narrow = Format(target.precision)
+        formats = {p: narrow if f == FLOAT32 and join(p) not in wide else f for p, f in formats.items()}
+    slots = tuple(_slots(used, formats))
+    long = parts.pop() if prefill is not None else None
     first, *others = parts
     kept = {path: (stored.states[path], read, first.written.get(path)) for path, read in first.read.items()}
     encoder = None
@@ -131,7 +141,10 @@ def build(module: Module, target: Target = TARGETS["portable"], prefill: Module 
 
 @dataclass(frozen=True)
 class _Part:
-    """One model before its weights have places. `read` and `written`: the ports of states."""
+    """One model before its weights have places. `read` and `written`: the ports of states.
+
+    `forms` say what functions pass from layer to layer (`half`), `narrow` are the ports that may have 16 bits.
+    """
 
     name: str
     graph: GraphProto
@@ -141,8 +154,10 @@ class _Part:
     outputs: Sequence[Port]
     read: Mapping[Path, Port]
     written: Mapping[Path, Port]
+    forms: Mapping[str, tuple[int, int]]
     packed: tuple[Packed, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    narrow: frozenset[str] = frozenset()
 
     def model(self, slots: Sequence[Slot]) -> ModelProto:
         mine = {join(path) for path in self.weights}
@@ -198,8 +213,59 @@ def _written(module: Module, stored: Plan, target: Target) -> _Part:
     )
     weights = {path: wire for path, wire in main.parameters.items() if wire.name in used}
     return _Part(
-        module.name, graph, translator.functions, weights, inputs, outputs, read, written, packs,
-        tuple(translator.decisions),
+        module.name, graph, translator.functions, weights, inputs, outputs, read, written, translator.forms, packs,
+        tuple(translator.decisions), _narrow_ports(module, stored, target.precision, read, written, packs),
+    )
+
+
+def _narrow_ports(
+    module: Module, stored: Plan, precision: str, read: Mapping[Path, Port], written: Mapping[Path, Port],
+    packs: Sequence[Packed],
+) -> frozenset[str]:
+    """The ports of states that may have 16 bits: what is remembered of tokens, but not what is summed up over them.
+
+    NumPy has no bfloat16: of that type are only caches that stay where they are, and are bound as they lie.
+    """
+    if precision == "float32":
+        return frozenset()
+    kept = {path: stored.states[path].state for path in {*read, *written}}
+    real = {path: state for path, state in kept.items() if state.type.dtype == "real"}
+    short = {path for path, state in real.items() if state.kind != "carry" and not isinstance(state.initial, str)}
+    names = {port.name for p in packs if p.kind == "delay" for port in (p.read, p.written)}
+    if precision == "bfloat16":
+        short = {path for path in short if shares_caches(module) and kept[path].kind == "grow"}
+        names = set()
+    return frozenset(names | {side[path].name for side in (read, written) for path in short if path in side})
+
+
+def _halved(
+    parts: Sequence[_Part], formats: Mapping[Path, Format], precision: str, exact: Collection[str]
+) -> tuple[list[_Part], frozenset[str]]:
+    """The parts in 16 bits, and the parameters that stay float32: those that all parts read in float32 alone."""
+    elements = {join(path): format.onnx for path, format in formats.items()}
+    mine = [{join(path): elements[join(path)] for path in part.weights} for part in parts]
+    ports = [dict.fromkeys(part.narrow, NARROW[precision]) for part in parts]
+
+    def made(wide: frozenset[str]) -> list[Halved]:
+        return [
+            half(part.graph, part.functions, precision, own, wide, given, part.forms)
+            for part, own, given in zip(parts, mine, ports, strict=True)
+        ]
+
+    read = list(zip(mine, made(frozenset(exact)), strict=True))
+    wide = frozenset(exact) | {n for n in elements if all(n in found.wide for own, found in read if n in own)}
+    return [_with_half(part, m.graph, m.functions, precision) for part, m in zip(parts, made(wide), strict=True)], wide
+
+
+def _with_half(part: _Part, graph: GraphProto, functions: Sequence[FunctionProto], precision: str) -> _Part:
+    def port(given: Port) -> Port:
+        return replace(given, dtype=precision) if given.name in part.narrow else given
+
+    read, written = ({path: port(p) for path, p in side.items()} for side in (part.read, part.written))
+    return replace(
+        part, graph=graph, functions=functions, inputs=[port(p) for p in part.inputs],
+        outputs=[port(p) for p in part.outputs], read=read, written=written,
+        packed=tuple(replace(p, read=port(p.read), written=port(p.written)) for p in part.packed),
     )
 
 
@@ -252,18 +318,18 @@ def _values(main: MainScope, nodes: Sequence[NodeProto], outputs: Sequence[Port]
     return [helper.make_tensor_value_info(n, ONNX_TYPE[main.shapes[n][0]], main.shapes[n][1]) for n in names]
 
 
-def _slots(used: Mapping[Path, StoredParameter]) -> Iterator[Slot]:
+def _slots(used: Mapping[Path, StoredParameter], formats: Mapping[Path, Format]) -> Iterator[Slot]:
     end = 0
     for path, parameter in used.items():
-        slot = Slot(join(path), parameter, 0)
+        slot = Slot(join(path), parameter, 0, formats[path])
         unit = PAGE if slot.length >= PAGE else LINE
-        slot = Slot(slot.path, parameter, -(-end // unit) * unit)
+        slot = replace(slot, offset=-(-end // unit) * unit)
         end = slot.offset + slot.length
         yield slot
 
 
 def _initializer(slot: Slot) -> TensorProto:
-    tensor = TensorProto(name=slot.path, data_type=slot.stored.format.onnx, dims=slot.shape)
+    tensor = TensorProto(name=slot.path, data_type=slot.format.onnx, dims=slot.shape)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", DATA_FILE), ("offset", slot.offset), ("length", slot.length)):
         tensor.external_data.add(key=key, value=str(value))

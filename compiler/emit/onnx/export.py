@@ -61,7 +61,10 @@ def to_onnx(
     target = Path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file())):
         raise WeftError(errors.folder_in_use(str(target)))
-    built = build(module, find_target(module.target or "portable"), prefill)
+    wanted = find_target(module.target or "portable")
+    built = build(module, wanted, prefill)
+    if adapters and wanted.precision != "float32":
+        built = build(module, wanted, prefill, exact={slot.path for slot in _swapped(built, adapters)})
     read = _derived(built, _reader(weights), rounding)
     target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -169,9 +172,9 @@ def _stored(slot: Slot, array: Array) -> Array:
         raise WeftError(errors.weight_does_not_fit(slot.path, f"its shape is {tuple(array.shape)}, not {wanted}"))
     order = [i for group in slot.stored.dimensions for i in group]
     stored = np.transpose(array, order)
-    format = slot.stored.format
+    format = slot.format
     if format.kind != "float32":
-        return format.stored(stored).reshape(-1).view(np.uint8)
+        return format.stored(stored, f"`{slot.path}`").reshape(-1).view(np.uint8)
     stored = format.stored(stored)
     if not np.all(np.isfinite(stored)):
         raise WeftError(errors.weight_does_not_fit(slot.path, "it holds values that are not finite in float32"))

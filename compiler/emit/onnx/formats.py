@@ -40,12 +40,15 @@ class Format:
         """Bytes of one element of the stored tensor."""
         return _WIDTH[self.kind]
 
-    def stored(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Values in the order of the file as the numbers that are written; those of 16 bits are exact in it already."""
+    def stored(self, array: NDArray[Any], what: str = "a weight") -> NDArray[Any]:
+        """Values in the order of the file as the numbers that are written.
+
+        Raises WeftError for what 16 bits cannot hold; `what` is the name of the tensor.
+        """
         if self.kind == "codes":
             return packed(array, self.bits, self.turned)
         if self.kind in ("float16", "bfloat16"):
-            return half.rounded(np.atleast_1d(array), self.kind)
+            return half.rounded(np.atleast_1d(array), self.kind, what)
         return np.ascontiguousarray(array, _NUMPY[self.kind])
 
 

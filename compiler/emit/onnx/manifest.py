@@ -22,10 +22,11 @@ MODEL_FILE = "model.onnx"
 ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model.onnx"
 PREFILL_FILE = "prefill.onnx"
 PREFILL_FROM = 16  # tokens in a step
+CHUNK = 128  # tokens of a long prompt that are best read at once
 STATES_FILE = "states.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 GENAI_FILE = "genai_config.json"
-DTYPES = {"real": "float32", "int": "int64", "bool": "bool"}
+DTYPES = {"real": "float32", "int": "int64", "bool": "bool", "float16": "float16", "bfloat16": "bfloat16"}
 
 
 def manifest(
@@ -42,7 +43,7 @@ def manifest(
     `parts` is made of the states at these paths, one after another in each row, each of that `shape`.
     `cache` says how caches are passed: `appended`, values that grow, or `shared`, buffers of `capacity` that the model
     writes into, with compact rows. `prefill` is a second model of the same interface for steps of at least `from`
-    tokens. `session` and `providers` are how the target wants ONNX Runtime set up; `kernels` the operators that stand
+    tokens; long prompts are read `chunk` tokens at a time. `session` and `providers` are how the target wants ONNX Runtime set up; `kernels` the operators that stand
     for composites; `quantization` what is stored in fewer bits.
     `genai` is the configuration for ONNX Runtime's generation library; `genai_misfit` says why there is none.
     """
@@ -52,7 +53,7 @@ def manifest(
         "form": built.module.form,
         "target": built.target.name,
         "cache": built.cache,
-        "precision": "float32",
+        "precision": built.target.precision,
         "session": dict(built.target.session),
         "providers": list(built.target.providers),
         "file": model_file(built),
@@ -61,6 +62,7 @@ def manifest(
         "outputs": [_port(p) for p in built.outputs],
         "states": [*(_state(join(path), *entry) for path, entry in built.states.items()), *map(_packed, built.packed)],
         "encoder": _encoder(built.encoder),
+        "chunk": CHUNK if built.cache == "shared" else None,
         "prefill": {"file": PREFILL_FILE, "from": PREFILL_FROM} if built.prefill else None,
         "kernels": _kernels(built),
         "quantization": few_bits(built.slots, record),
@@ -124,7 +126,7 @@ def _state(path: str, stored: StoredState, read: Port, written: Port | None) -> 
         "kind": state.kind,
         "input": read.name,
         "output": written.name if written else None,
-        "dtype": DTYPES[state.type.dtype],
+        "dtype": DTYPES[read.dtype],
         "shape": list(read.shape),
         "axis": axis,
         "width": state.width,

@@ -61,10 +61,17 @@ PROCESSOR: Kernels = {
 }
 
 
+# GPUs have no product with activations that are rounded to 8 bits on the way.
+GRAPHICS: Kernels = {n: kernels for n, kernels in RUNTIME.items() if n not in (LINEAR_COLUMNS, LINEAR_OUTLIERS)}
+
+_GPU = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
 @dataclass(frozen=True)
 class Target:
     """Where a model will run.
 
+    `precision`: what it computes with: float32, float16 or bfloat16 (the last two with sums in float32).
     `kernels`: the operators it has for composites. `session`: configuration entries of ONNX Runtime's session.
     `providers`: execution providers in the order in which they are tried. `turned`: what the width that is rotated must
     be a multiple of for attention to rotate it itself (0: it never does).
@@ -75,12 +82,14 @@ class Target:
     session: tuple[tuple[str, str], ...] = ()
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     turned: int = 0
+    precision: str = "float32"
 
 
 TARGETS = {
     "portable": Target("portable", STANDARD),
     "cpu": Target("cpu", PROCESSOR, turned=16),
-    "cuda": Target("cuda", RUNTIME, providers=("CUDAExecutionProvider", "CPUExecutionProvider"), turned=16),
+    "cuda": Target("cuda", GRAPHICS, providers=_GPU, turned=16, precision="float16"),
+    "cuda-bfloat16": Target("cuda-bfloat16", GRAPHICS, providers=_GPU, turned=16, precision="bfloat16"),
 }
 
 

@@ -50,6 +50,12 @@ class Translator:
             self._nodes[function.name] = tuple(function.graph.nodes())
         return self._nodes[function.name]
 
+    @property
+    def forms(self) -> dict[str, tuple[int, int]]:
+        """Of every written function: how many of its first inputs, and of its first outputs, go from layer to layer."""
+        written = (t for templates in self._templates.values() for t in templates)
+        return {t.proto.name: (sum(f.kind == "operand" for f in t.formals), t.count) for t in written}
+
     # -------------------------------------------------------------- functions
 
     def run(self, function: Function, arguments: Sequence[Argument], place: Place) -> tuple[Argument, ...]:
