@@ -14,7 +14,8 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--to", choices=("onnx", "torch", "hf", "peft"), required=True, help="what to write")
     parser.add_argument(
-        "--target", choices=("portable", "cpu", "cuda", "cuda-bfloat16"), help="onnx: where it will run (default: as the recipe says)"
+        "--target", choices=("portable", "cpu", "cuda", "cuda-bfloat16"),
+        help="onnx: where it will run (default: as the recipe says)",
     )
     parser.add_argument(
         "--quantize", metavar="HOW", action="append",

@@ -69,10 +69,12 @@ def prepared(
 
 def _check_operators(choice: Choice, found: Target) -> None:
     """Raises WeftError (E0827) for weights in a scheme that the target has no operator for, where others have one."""
-    for kind, composite in ((PerColumn, LINEAR_COLUMNS), (Outliers, LINEAR_OUTLIERS)):
+    for kind, name, composite in (
+        (PerColumn, "int8_dynamic", LINEAR_COLUMNS), (Outliers, "llm_int8", LINEAR_OUTLIERS),
+    ):
         if isinstance(choice.scheme, kind) and found.name != "portable" and composite not in found.kernels:
-            others = [name for name, other in TARGETS.items() if composite in other.kernels]
-            raise WeftError(errors.no_scheme_operator(choice.scheme.name, found.name, others))
+            others = [target.name for target in TARGETS.values() if composite in target.kernels]
+            raise WeftError(errors.no_scheme_operator(name, found.name, others))
 
 
 def before_rules() -> tuple[Pass, ...]:
@@ -95,4 +97,4 @@ def after_rules(
     reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
     experts = Experts(quantize, MIX_GROUPED in found.kernels)
     attention = CachedAttention(refusal, found.turned, reach or POSITIONS)
-    return (*passes(), experts, Recurrences(), attention, Join(kind), KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())
+    return (*passes(), experts, Recurrences(), Join(kind), attention, KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())

@@ -91,7 +91,7 @@ def test_every_command_teaches_with_examples_and_exit_codes(name: str, capsys: p
     "words",
     [[], ["chek", "x"], ["check"], ["check", "a", "b"], ["show", "a", "--picture"], ["plan", "a", "--context", "0"],
      ["plan", "a", "--context", "many"], ["generate", "r", "--temperature", "-1"], ["export", "r"],
-     ["export", "r", "--to", "gguf"], ["show", "a", "--ir", "--torch"],
+     ["export", "r", "--to", "gguf"], ["export", "r", "--to", "torch", "--target", "cpu"], ["show", "a", "--ir", "--torch"],
      ["generate", "r", "--greedy", "--temperature", "1"],
      ["show", "a", "--form", "step"], ["show", "a", "--passes", "fold"], ["show", "a", "--target", "cpu"],
      ["show", "a", "--ir", "--target", "cpu", "--form", "step"], ["show", "a", "--rules", "--why-not", "gate"],

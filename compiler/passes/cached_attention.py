@@ -7,6 +7,8 @@ differently, the body is what stood there before; its statics say in numbers wha
 
     cached_attend(q, k, v, past_keys, past_values, ..) -> (value, keys, values)
 
+Where queries, keys and values are cut out of one product (see `join.py`), that comes in as `qkv` and is cut inside.
+
 statics: `scale`; `cap` (0: none); `window` (0: none); `exact` (the mask is causal with that window and nothing else;
 otherwise the body's mask must be given to the kernel); `turned` (how many leading entries of a head are rotated in the
 body, 0: none) and `pairs` (neighbours are rotated, instead of halves).
@@ -95,10 +97,10 @@ class CachedAttention:
         turn = _turn(module, graph, given["q"], new[0])
         if turn is not None and (not self.turned or not self.positions or turn.width % self.turned):
             turn = None
-        boundary = {
-            (turn.q if turn else given["q"]): "q", (turn.k if turn else new[0]): "k", new[1]: "v",
-            past[0]: "past_keys", past[1]: "past_values",
-        }
+        parts = (turn.q if turn else given["q"], turn.k if turn else new[0], new[1])
+        whole = _whole(graph, parts)
+        boundary = dict(zip(parts, ("q", "k", "v"), strict=True)) if whole is None else {whole: "qkv"}
+        boundary |= {past[0]: "past_keys", past[1]: "past_values"}
         bias = given.get("bias")
         if bias is not None and not _is_zero(module, graph, bias) and not _is_placed(module, graph, bias):
             boundary[bias] = "bias"
@@ -250,6 +252,25 @@ def _turned(module: Module, graph: Graph, value: Value) -> tuple[Value, Value, b
     if not {"x", "angle"} <= set(given):
         return None
     return given["x"], given["angle"], ROPES[callee.definition]
+
+
+def _whole(graph: Graph, parts: tuple[Value, Value, Value]) -> Value | None:
+    """The value that queries, keys and values are cut out of one after another, when nothing else is in it."""
+    start, found = 0, set[Value]()
+    for part in parts:
+        node = graph[part]
+        if node.op == "split" and len(graph.users(part)) == 1:
+            node = graph[node.operands[0]]
+        if node.op != "slice" or node["start"] != start or not node["to"].size.is_constant:
+            return None
+        if graph.type(node.operands[0]).names[-1] != node["axis"] or graph.type(node.values[0]).names[-1] != node["to"].name:
+            return None
+        start += node["to"].size.value
+        found.add(node.operands[0])
+    if len(found) != 1:
+        return None
+    (whole,) = found
+    return whole if graph.type(whole).axes[-1].size.value == start and len(graph.type(whole).axes) == 3 else None
 
 
 def _is_zero(module: Module, graph: Graph, value: Value) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.stream import rows, step
 from weft.compiler.weights import derived
-from weft.lang.program import load_source
+from weft.lang.program import Program, load_source
 from weft.lang.source import Source
 from weft.runtime.session import Session
 
@@ -46,10 +47,16 @@ model SmallT5 = T5 with {
 """
 
 
+@cache
+def program() -> Program:
+    found = load_source(Source("encoders.llm", TEXT))
+    assert not found.diagnostics
+    return found
+
+
+@cache
 def compiled(name: str) -> Module:
-    program = load_source(Source("encoders.llm", TEXT))
-    assert not program.diagnostics
-    return weft.compile(program, name)
+    return weft.compile(program(), name)
 
 
 def kernels(folder: Path) -> Mapping[str, Mapping[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from weft.compiler.passes.pipeline import passes
 from weft.compiler.quantization.scheme import Grouped
 from weft.compiler.stream import step
 from weft.compiler.weights import derived
-from weft.lang.program import load_source
+from weft.lang.program import Program, load_source
 from weft.lang.source import Source
 from weft.runtime.session import Session
 
@@ -106,10 +107,16 @@ STAYS = {
 }
 
 
+@cache
+def program() -> Program:
+    found = load_source(Source("mixtures.llm", TEXT))
+    assert not found.diagnostics
+    return found
+
+
+@cache
 def compiled(name: str) -> Module:
-    program = load_source(Source("mixtures.llm", TEXT))
-    assert not program.diagnostics
-    return drop_penalties(weft.compile(program, name))
+    return drop_penalties(weft.compile(program(), name))
 
 
 def drawn(module: Module, seed: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from weft.compiler.ir.module import Module
 from weft.compiler.passes.recurrences import Recurrences
 from weft.compiler.stream import step
 from weft.compiler.weights import derived
-from weft.lang.program import load_source
+from weft.lang.program import Program, load_source
 from weft.lang.source import Source
 from weft.runtime.session import Session
 
@@ -118,10 +119,16 @@ STAYS = {
 LINEAR = "weft.kernels.linear_attend"
 
 
+@cache
+def program() -> Program:
+    found = load_source(Source("recurrences.llm", TEXT))
+    assert not found.diagnostics
+    return found
+
+
+@cache
 def compiled(name: str) -> Module:
-    program = load_source(Source("recurrences.llm", TEXT))
-    assert not program.diagnostics
-    return weft.compile(program, name)
+    return weft.compile(program(), name)
 
 
 def decided(folder: Path) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...ir.module import join
 from ...ir.sources import one_per_row
+from ...passes.cached_attention import DEFINITION as CACHED
 from ...weights import Rounded
 from .build import Built, Encoder
 from .few_bits import few_bits
@@ -43,9 +44,10 @@ def manifest(
     `parts` is made of the states at these paths, one after another in each row, each of that `shape`.
     `cache` says how caches are passed: `appended`, values that grow, or `shared`, buffers of `capacity` that the model
     writes into, with compact rows. `prefill` is a second model of the same interface for steps of at least `from`
-    tokens; long prompts are read `chunk` tokens at a time. `session` and `providers` are how the target wants ONNX Runtime set up; `kernels` the operators that stand
-    for composites; `quantization` what is stored in fewer bits.
+    tokens; long prompts are read `chunk` tokens at a time. `session` and `providers` are how the target wants ONNX
+    Runtime set up; `kernels` the operators that stand for composites; `quantization` what is stored in fewer bits.
     `genai` is the configuration for ONNX Runtime's generation library; `genai_misfit` says why there is none.
+    `adapters` are the inputs that each adapter gives, and its file; null when there are none to swap.
     """
     return {
         "format": FORMAT,
@@ -67,7 +69,7 @@ def manifest(
         "kernels": _kernels(built),
         "quantization": few_bits(built.slots, record),
         "vocabulary": _vocabulary(built),
-        "context": metadata.get("context"),
+        "context": _context(built, metadata.get("context")),
         "tokenizer": TOKENIZER_FILE if TOKENIZER_FILE in files else None,
         "genai": None if misfit else GENAI_FILE,
         "genai_misfit": misfit,
@@ -87,6 +89,12 @@ def _kernels(built: Built) -> dict[str, dict[str, int]]:
         operator = decision.operator or "body"
         here[operator] = here.get(operator, 0) + 1
     return counts
+
+
+def _context(built: Built, given: int | None) -> int | None:
+    """How many tokens the model can be run with: what it was made for, and no more than its tables of angles hold."""
+    found = [dict(f.statics)["positions"] for f in built.module.functions.values() if f.definition == CACHED]
+    return min([*(n for n in found if n), *([given] if given else [])], default=None)
 
 
 def _vocabulary(built: Built) -> int | None:

@@ -29,12 +29,11 @@ NEVER = -1e9
 
 def refusal(function: Function) -> str:
     """Why GroupQueryAttention can not stand for a function of `cached_attend`, or ""."""
-    types = dict(function.inputs)
-    q, k, v = types["q"], types["k"], types["v"]
-    if len(q.axes) != 5 or len(k.axes) != 4 or len(v.axes) != 4:
+    value, keys, values = function.output_types
+    if len(value.axes) != 5 or len(keys.axes) != 4 or len(values.axes) != 4:
         return "heads are not laid out as [batch, tokens, groups, heads, width]"
-    widths = [t.axes[-1].size for t in (q, k, v)]
-    if not all(s.is_constant for s in (*widths, q.axes[2].size, q.axes[3].size)):
+    widths = [t.axes[-1].size for t in (keys, value, values)]
+    if not all(s.is_constant for s in (*widths, value.axes[2].size, value.axes[3].size)):
         return "the number or the width of heads is not fixed"
     if widths[0] != widths[2]:
         return f"keys are {widths[0]} wide and values {widths[2]}"
@@ -49,11 +48,11 @@ def grouped_query(w: Writer, call: Activation) -> Results:
     problem = refusal(function)
     if problem:
         return Declined(problem)
-    q = call.type("q")
-    batch, time, groups, heads, _ = q.axes
+    value, keys, values = function.output_types
+    batch, time, groups, heads, _ = value.axes
     lead = (batch.name,)
-    queries = w.arrange(w.fill(call.tensor("q"), q.names), (lead, (time.name,), q.names[-3:]))
-    new = [_side_by_side(w, call, n) for n in ("k", "v")]
+    new = [_side_by_side(w, call, n) for n in (("qkv",) if "qkv" in call.names else ("q", "k", "v"))]
+    new += [None] * (3 - len(new))
     caches = [_cache(w, call, n) for n in ("past_keys", "past_values")]
     lengths = call.translator.ambients.lengths(w)
     tables: tuple[Operand, ...] = (None, None)
@@ -72,9 +71,8 @@ def grouped_query(w: Writer, call: Activation) -> Results:
         attributes["local_window_size"] = int(statics["window"])
     if statics["cap"]:
         attributes["softcap"] = float(statics["cap"])
-    operands = (queries.operand, *new, *caches, *lengths, *tables, None, bias, sink)
+    operands = (*new, *caches, *lengths, *tables, None, bias, sink)
     wires = w.several("GroupQueryAttention", *operands, outputs=3, domain=DOMAIN, **attributes)
-    value, keys, values = function.output_types
     layout = (lead, (time.name,), (groups.name, heads.name, value.names[-1]))
     return (
         Tensor(value, layout, wires[0]),
@@ -90,10 +88,9 @@ def _stored(type: TensorType) -> tuple[tuple[str, ...], ...]:
 
 
 def _side_by_side(w: Writer, call: Activation, name: str) -> Operand:
-    """New keys or values as [batch, time, heads * width]."""
-    type = call.type(name)
-    b, t, g, k = type.names
-    return w.arrange(w.fill(call.tensor(name), type.names), ((b,), (t,), (g, k))).operand
+    """Queries, keys, values or all of them as [batch, time, heads * width]."""
+    b, t, *rest = call.type(name).names
+    return w.arrange(w.fill(call.tensor(name), call.type(name).names), ((b,), (t,), tuple(rest))).operand
 
 
 def _cache(w: Writer, call: Activation, name: str) -> Operand:
