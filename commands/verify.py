@@ -179,7 +179,8 @@ The model of a file is taken at small sizes with random weights; that of a run w
 it is, with its own weights. Each check compares a way to run it (PyTorch in float32 and
 bfloat16, ONNX Runtime, cached decoding in random chunks, padding on either side, packed documents, greedy tokens)
 with the float64 reference; the last ones are the export for the target cpu (at widths that its kernels take) and every
-way to store weights in few bits, against the weights that the codes stand for. Errors are multiples of the error that rounding alone makes of the same program: up to
+way to store weights in few bits, against the weights that the codes stand for. Errors are multiples of the error that
+rounding alone makes of the same program: up to
 {RMS_LIMIT:g} (root mean square) and {MAX_LIMIT:g} (largest) count as equal.
 exit codes: 0 all agree, 1 the spec is wrong or something does not agree, 2 the command was called wrongly""",
     _arguments,

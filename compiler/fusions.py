@@ -16,14 +16,18 @@ from .passes.cached_attention import CachedAttention
 from .passes.contract import apply
 from .passes.experts import Experts
 from .passes.inference import drop_penalties
+from .passes.recurrences import Recurrences
 from .rules.explain import why_not
 from .rules.library import library_rules
 from .rules.rewrite import Report, rewrite
 from .rules.rule import Rule
 from .targets import after_rules, before_rules
 
-# Functions that rules put in for the sake of an operator.
+# Functions that rules put in for the sake of an operator, and those that passes put in, which say why where they do not.
 _JOINED = "weft.rules."
+_MADE: Mapping[type, tuple[str, ...]] = {
+    CachedAttention: ("cached_attend",), Experts: ("mix_experts", "route_experts"), Recurrences: ("linear_attend",),
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,8 @@ def fusions(module: Module, target: str, rules: Sequence[Rule] = (), context: in
         module, report = rewrite(apply(module, before_rules()), tried)
         ruled = module
         for one in after_rules(found, module, (), context):
-            if isinstance(one, CachedAttention | Experts):
-                made = ("cached_attend",) if isinstance(one, CachedAttention) else ("mix_experts", "route_experts")
-                refusals |= dict.fromkeys(made, tuple(one.refusals(module)))
+            if isinstance(one, CachedAttention | Experts | Recurrences):
+                refusals |= dict.fromkeys(_MADE[type(one)], tuple(one.refusals(module)))
             module = apply(module, (one,))
     decisions = build(module, found).decisions
     return Fusions(found.name, ruled, tried, report, refusals, decisions, _inside(module))

@@ -30,7 +30,7 @@ def shrink(program: Program, name: str, wide: bool = False) -> Small:
 
     What must divide still divides and every `require` still holds, because each step is elaborated. Heads end at 2 or
     more and widths at 16 or more where the constraints allow it, so that no two axes that differ become equal by force.
-    `wide` ends widths of 64 and more at 32, so that heads have a width that kernels take and rows fill a group of codes.
+    `wide` ends widths of 64 and more at 32: heads then have a width that kernels take, and rows fill a group of codes.
     """
     with deep_recursion():
         unit, item = model_item(program, name)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from ..lang import errors
 from ..lang.diagnostics import WeftError
 from .context import longest_context
-from .emit.onnx.kernels.grouped_query import refusal
 from .emit.onnx.targets import TARGETS, Target, find_target
 from .ir.module import Module, Path, join
 from .passes.cached_attention import CachedAttention
@@ -89,12 +88,13 @@ def after_rules(
     """What follows the rules: attention with its cache, wider products, fewer logits, fewer bits."""
 
     def kind(path: Path) -> object:
-        """What is stored alike may lie in one matrix; in long steps cutting the result apart costs more than it saves."""
+        """What is stored alike may lie in one matrix; in long steps cutting the result apart would cost too much."""
         choice = chosen(quantize, path)
         alone = isinstance(choice, Choice) and isinstance(choice.scheme, PerColumn)
         return None if alone else (choice, join(path) in apart)
 
-    reach = min(n for n in (context, longest_context(module), 2**31) if n) if context or longest_context(module) else None
+    reach = min((n for n in (context, longest_context(module)) if n), default=POSITIONS)
     experts = Experts(quantize, MIX_GROUPED in found.kernels)
-    attention = CachedAttention(refusal, found.turned, reach or POSITIONS)
-    return (*passes(), experts, Recurrences(), Join(kind), attention, KeepLast(), *((Quantize(quantize),) if quantize else ()), *passes())
+    attention = CachedAttention(found.refuse, found.turned, reach)
+    fewer_bits = (Quantize(quantize),) if quantize else ()
+    return (*passes(), experts, Recurrences(), Join(kind), attention, KeepLast(), *fewer_bits, *passes())

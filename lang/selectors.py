@@ -75,7 +75,8 @@ def read_expectation(member: tree.Expect, facts: ModelFacts | None, findings: Fi
     if facts is not None and member.name not in (*facts.functions, *facts.fusions):
         start = member.span.end - len(member.name)
         span = Span(member.span.source, start, member.span.end)
-        findings.problems.append(errors.unknown_expectation(member.name, facts.name, facts.functions, facts.fusions, span))
+        found = errors.unknown_expectation(member.name, facts.name, facts.functions, facts.fusions, span)
+        findings.problems.append(found)
         return []
     return [member.name]
 

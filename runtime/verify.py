@@ -65,9 +65,9 @@ def verify(
 
     `compiled` adds `torch.compile` (slow to start); without `bfloat16`, or with one of the two sets of weights, there
     is less to wait for. `weights` (sets by name) stand in the place of random ones. `targets` is the same model at
-    widths that a target's kernels take: with it its exports and quantized weights are checked, too. The reference runs the module as it
-    was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`): the reference
-    runs in float64 NumPy.
+    widths that a target's kernels take: with it its exports and quantized weights are checked, too. The reference runs
+    the module as it was lowered, the back ends run it after all passes. It should be small (see `compiler/shrink.py`):
+    the reference runs in float64 NumPy.
     """
     plain = drop_penalties(module)
     optimised = apply(plain, passes())

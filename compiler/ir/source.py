@@ -75,7 +75,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class Outlying:
-    """Of those inputs: their `columns` [C] among all K, their `rows` [C, N] of the matrix, or a `mask` [K] of others."""
+    """Of those inputs: their `columns` [C] among all K, their `rows` [C, N] of the matrix, a `mask` [K] of the rest."""
 
     of: Source
     count: int

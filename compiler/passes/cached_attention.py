@@ -121,7 +121,8 @@ class CachedAttention:
         )
         inputs = tuple((name, graph.type(value)) for value, name in boundary.items())
         body = Function(
-            "cached_attend", writing.made, inputs, ("value", "keys", "values"), "", "cached_attend", DEFINITION, numbers,
+            "cached_attend", writing.made, inputs, ("value", "keys", "values"), "", "cached_attend", DEFINITION,
+            numbers,
             origin=region.attend.origin,
         )
         return body, tuple(boundary)
@@ -263,7 +264,8 @@ def _whole(graph: Graph, parts: tuple[Value, Value, Value]) -> Value | None:
             node = graph[node.operands[0]]
         if node.op != "slice" or node["start"] != start or not node["to"].size.is_constant:
             return None
-        if graph.type(node.operands[0]).names[-1] != node["axis"] or graph.type(node.values[0]).names[-1] != node["to"].name:
+        ends = [graph.type(v).names[-1] for v in (node.operands[0], node.values[0])]
+        if ends != [node["axis"], node["to"].name]:
             return None
         start += node["to"].size.value
         found.add(node.operands[0])

@@ -59,8 +59,8 @@ After:
       return %4
     }
 
-Layers that carry more than one value, do not all end with a sum of reals, or do not begin with one of the functions that
-are asked for, stay as they are.
+Layers that carry more than one value, do not all end with a sum of reals, or do not begin with one of the functions
+that are asked for, stay as they are.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ from .editing import closed, opened
 
 @dataclass(frozen=True)
 class Defer:
-    """Leave the last sum of every layer to the layer behind it, if it begins with one of some functions (() for any)."""
+    """Leave the last sum of a layer to the layer behind it, if that begins with one of some functions (() for any)."""
 
     before: tuple[str, ...] = ()
     name: str = "defer"
@@ -94,7 +94,8 @@ class Defer:
                 functions[name] = closed(functions[name], graph)
         result = replace(module, functions=functions)
         there = frozenset(reachable(result))
-        return replace(result, functions={n: f for n, f in functions.items() if n in there or n not in module.functions})
+        kept = {n: f for n, f in functions.items() if n in there or n not in module.functions}
+        return replace(result, functions=kept)
 
     def _fits(self, module: Module, name: str) -> bool:
         """Whether a body ends with a sum of two values that have all axes of the result, and begins as it should."""

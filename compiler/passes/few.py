@@ -23,7 +23,7 @@ class Place:
 
 
 _KEEPS = ("neg", "abs", "cast", "expand", "sqrt", "floor", "round", "tanh", "sin", "erf")
-_POSITIVE = ("softmax", "sigmoid", "exp", "abs", "top", "sqrt", "rsqrt", "index", "position", "size", "cumulate")
+_POSITIVE = ("softmax", "sigmoid", "exp", "abs", "top", "sqrt", "rsqrt", "index", "position", "size", "cumsum")
 _BOTH = ("add", "mul", "div", "minimum", "pow")
 _FIRST = (
     "sum", "mean", "max", "min", "expand", "rename", "cast", "split", "merge", "select", "slice", "floor", "round",
@@ -89,7 +89,7 @@ class _Few:
         node = place.graph[value]
         operands = node.operands
         if node.types[value.index].dtype == "bool" or node.op in _POSITIVE:
-            return node.op != "cumulate" or self.positive(place, operands[0])
+            return node.op != "cumsum" or self.positive(place, operands[0])
         if node.op == "const":
             return bool(node["value"] >= 0)
         if node.op == "table":

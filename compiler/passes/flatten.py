@@ -64,6 +64,7 @@ from dataclasses import dataclass
 from ..ir.module import Function, Module
 from .editing import holding, is_composite
 from .inline import inlined
+from .products import read_by
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Flatten:
 
 
 def _opens(function: Function) -> bool:
-    """Whether a function has no meaning of its own to a back end; one that only reads a weight is as short as can be."""
+    """Whether a function means nothing to a back end; one that only reads a weight is as short as can be."""
     if is_composite(function):
         return all(function.graph[v].op == "input" for v in function.graph.outputs)
-    return len(function.graph) > 1 or not function.graph.outputs or function.graph[function.graph.outputs[0]].op != "param"
+    return read_by(function) is None

@@ -60,7 +60,9 @@ from .editing import closed, opened
 from .products import reads
 
 _SOURCES = ("const", "table", "param", "index", "size")
-_POSITIONWISE = ELEMENTWISE_NAMES | {"dot", "cast", "expand", "softmax", "sum", "mean", "max", "concat", "slice", "merge"}
+_POSITIONWISE = ELEMENTWISE_NAMES | frozenset(
+    ("dot", "cast", "expand", "softmax", "sum", "mean", "max", "concat", "slice", "merge")
+)
 
 
 @dataclass(frozen=True)

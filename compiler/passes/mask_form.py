@@ -44,7 +44,7 @@ Known = Mapping[str, Linear | Bounds]
 
 def _bounds(module: Module, function: Function, value: Value, known: Known) -> Bounds | None:
     """The bounds whose conjunction a bool is; None when it is none."""
-    graph, node = function.graph, function.graph[value]
+    node = function.graph[value]
     match node.op:
         case "and":
             both = [_bounds(module, function, v, known) for v in node.operands]

@@ -122,6 +122,8 @@ class _Finder:
         assert share is not None
         if graph.type(x).has(e):
             return "every expert reads something else"
+        if not {n for n in graph.type(share).names if n != e} <= set(graph.type(x).names) - {maps[0].into.name}:
+            return "shares have axes that what comes in has not"
         top = at_most(self.module, graph, share, e)
         if top is None or (expert.size.is_constant and top >= expert.size.value):
             return f"any of the {expert.size} experts can have a share"

@@ -72,6 +72,18 @@ model Own(D: dim = 32, F: dim = 48, E: dim = 8) {
   }
 }
 
+## One choice for all tokens of a row.
+model PerRow(D: dim = 32, F: dim = 48, E: dim = 8) {
+  param route: [D, E]
+  param a: [E, D, F]
+  param b: [E, F, D]
+  forward(x: [B, T, D]) -> [B, T, D] {
+    p = sigmoid(dot(route, mean(x, T), D))
+    w = choose(best(p, 2, E), p, 0.0)
+    dot(dot(silu(dot(x, a, D)), b, F), w, E)
+  }
+}
+
 model Small = Mixtral with {
   V = 50
   D = 32
@@ -98,7 +110,7 @@ model Negative(D: dim = 16, E: dim = 6) {
 FIRES = {
     "Chosen": "route_experts", "Unnormed": "mix_experts", "Limited": "mix_experts", "Mixer": "mix_experts",
     "Clamped": "route_experts", "Plain": "route_experts", "Tanh": "route_experts", "Early": "mix_experts",
-    "Own": "mix_experts",
+    "Own": "mix_experts", "PerRow": "mix_experts",
 }
 STAYS = {
     "Everyone": "any of the 8 experts can have a share",

@@ -29,6 +29,7 @@ from weft.compiler.passes.cached_attention import CachedAttention
 from weft.compiler.passes.contract import Pass, apply
 from weft.compiler.passes.cse import Merge
 from weft.compiler.passes.dce import Eliminate
+from weft.compiler.passes.defer import Defer
 from weft.compiler.passes.editing import holding
 from weft.compiler.passes.experts import Experts
 from weft.compiler.passes.flatten import Flatten
@@ -36,6 +37,7 @@ from weft.compiler.passes.fold import Fold
 from weft.compiler.passes.inline import Inline, Unwrap
 from weft.compiler.passes.join import Join
 from weft.compiler.passes.keep_last import KeepLast
+from weft.compiler.passes.recurrences import Recurrences
 from weft.compiler.rules.library import library_rules
 from weft.compiler.rules.rewrite import Rewrite
 from weft.compiler.stream import rows, step
@@ -68,8 +70,8 @@ class InlineSome:
 
 
 PASSES: tuple[Pass, ...] = (
-    Fold(), Merge(), Eliminate(), Unwrap(), Flatten(), Join(), Rewrite(library_rules()), CachedAttention(),
-    CachedAttention(turned=2, positions=16), Experts(), KeepLast(), InlineSome(0), InlineSome(1),
+    Fold(), Merge(), Eliminate(), Unwrap(), Flatten(), Join(), Defer(), Rewrite(library_rules()), CachedAttention(),
+    CachedAttention(turned=2, positions=16), Recurrences(), Experts(), KeepLast(), InlineSome(0), InlineSome(1),
     example("passes").GatherFactors(),
 )  # fmt: skip
 
@@ -203,7 +205,10 @@ def test_every_sequence_of_passes_keeps_every_way_to_mix_tokens(mixer: str) -> N
 def held(module: Module, told: str) -> None:
     """The passes of a target and a random sequence keep the meaning of the whole model and of its decoder."""
     generator = np.random.default_rng(sum(map(ord, told)))
-    everything = [Flatten(), Fold(), Rewrite(library_rules()), Experts(), CachedAttention(), Join(), KeepLast()]
+    everything = [
+        Flatten(), Fold(), Defer(), Rewrite(library_rules()), Experts(), Recurrences(), CachedAttention(), Join(),
+        KeepLast(),
+    ]  # fmt: skip
     for form in ("full", "step+rows"):
         order = generator.choice(len(PASSES), int(generator.integers(2, 7)))
         hold(module, form, [everything, [PASSES[i] for i in order]], 0, told)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ....lang import errors
 from ....lang.diagnostics import WeftError
+from ...ir.module import Function
 from ...passes.cached_attention import DEFINITION as CACHED
 from ...passes.experts import MIX_EXPERTS, MIX_GROUPED, ROUTE_EXPERTS, ROUTE_GROUPED
 from ...passes.quantized_bodies import LINEAR_COLUMNS, LINEAR_GROUPED, LINEAR_NF4, LINEAR_OUTLIERS, TAKE_GROUPED
 from ...passes.recurrences import LINEAR_ATTEND
 from .kernels import experts, microsoft, portable, quantized, recurrences
 from .kernels.attention import attend
-from .kernels.grouped_query import grouped_query
+from .kernels.grouped_query import grouped_query, refusal, refusal_on_gpu
 from .kernels.kernel import Kernel, Kernels
 from .plan import ATTEND
 
@@ -83,6 +85,7 @@ class Target:
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     turned: int = 0
     precision: str = "float32"
+    refuse: Callable[[Function], str] = refusal
 
 
 TARGETS = {

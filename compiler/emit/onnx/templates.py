@@ -18,7 +18,8 @@ ORDER = ("operand", "parameter", "state", "capture")
 def opset_imports(nodes: Iterable[NodeProto]) -> list[OperatorSetIdProto]:
     """The operator sets that nodes need, the standard one and the model's own functions always among them."""
     others = dict.fromkeys(n.domain for n in nodes if n.domain not in ("", DOMAIN))
-    return [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1), *(helper.make_opsetid(d, 1) for d in others)]
+    known = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+    return known + [helper.make_opsetid(d, 1) for d in others]
 
 
 @dataclass(frozen=True)

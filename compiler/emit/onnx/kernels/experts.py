@@ -7,10 +7,12 @@ as their logarithms, and where they do not add up to 1 the result is multiplied 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .....lang.axes import TensorType
 from ..layout import Tensor, Writer
 from ..scope import Operand, Wire, ints
 from .kernel import Declined, Results
@@ -27,8 +29,8 @@ _LEVELS = {8: 4, 32: 0}
 
 def experts(w: Writer, call: Activation) -> Results:
     """MoE with weights in float32."""
-    side = call.tensor
-    weights = [w.natural(side("up")).operand, _offset(w, call, "up"), w.natural(side("down")).operand]
+    up, down = (w.natural(call.tensor(side)).operand for side in ("up", "down"))
+    weights = [up, _offset(w, call, "up"), down]
     return _mixed(w, call, "MoE", [*weights, _offset(w, call, "down")], {})
 
 
@@ -68,7 +70,9 @@ def _mixed(w: Writer, call: Activation, op: str, weights: list[Operand], attribu
     lead = tuple(n for n in x.names if n != d)
     (e,) = (n for n in call.type(routing).names if n not in lead)
     given = w.arrange(w.fill(call.tensor("x"), x.names), (lead, (d,)))
-    weighing = w.arrange(w.fill(call.tensor(routing), (*lead, e)), (lead, (e,)))
+    shares = call.tensor(routing)
+    everywhere = TensorType((*(x.axis(n) for n in lead), shares.type.axis(e)))
+    weighing = w.arrange(w.fill(replace(shares, type=everywhere), (*lead, e)), (lead, (e,)))
     logits = weighing.operand
     if routing == "share":
         logits = w.emit("Log", w.emit("Max", logits, np.array(LEAST, np.float32)))

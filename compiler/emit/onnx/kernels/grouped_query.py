@@ -42,6 +42,14 @@ def refusal(function: Function) -> str:
     return ""
 
 
+def refusal_on_gpu(function: Function) -> str:
+    """The same on a GPU."""
+    statics = dict(function.statics)
+    if "sink" in dict(function.inputs) and (statics["biased"] or not statics["exact"]):
+        return "on a GPU it knows no bias beside a sink"
+    return refusal(function)
+
+
 def grouped_query(w: Writer, call: Activation) -> Results:
     """GroupQueryAttention over q [B, T, G, R, K], k and v [B, T, G, K], with caches [B, G, S, K]."""
     function, statics = call.function, dict(call.function.statics)
@@ -59,7 +67,9 @@ def grouped_query(w: Writer, call: Activation) -> Results:
     if statics["turned"]:
         tables = _tables(w, call, int(statics["positions"]))
     bias = _bias(w, call, bool(statics["exact"])) if statics["biased"] or not statics["exact"] else None
-    sink = w.arrange(w.natural(call.tensor("sink")), (call.type("sink").names,)).operand if "sink" in call.names else None
+    sink = None
+    if "sink" in call.names:
+        sink = w.arrange(w.natural(call.tensor("sink")), (call.type("sink").names,)).operand
     attributes = {
         "num_heads": (groups.size * heads.size).value,
         "kv_num_heads": groups.size.value,

@@ -19,7 +19,7 @@ WHOLE = Declined("it is computed with whole numbers")
 
 
 def norm(w: Writer, call: Activation, op: str, offset: str | None) -> Results:
-    """A normalisation over the last axis, with a scale and perhaps an offset along it, or numbers that stand for them."""
+    """A normalisation over the last axis, with a scale and perhaps an offset along it, or numbers instead."""
     epsilon = call.static("eps")
     if epsilon is None:
         return Declined("`eps` is computed at run time")
