@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .compiler.emit.onnx import to_onnx
     from .compiler.emit.reference import run
     from .compiler.emit.torch import to_torch
+    from .compiler.quantized import quantized
     from .compiler.targets import target
     from .runtime.session import Session
     from .runtime.verify import verify
@@ -48,6 +49,7 @@ _LAZY = {
     "to_torch": ".compiler.emit.torch",
     "to_onnx": ".compiler.emit.onnx",
     "target": ".compiler.targets",
+    "quantized": ".compiler.quantized",
     "Session": ".runtime.session",
     "verify": ".runtime.verify",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "compile",
     "load",
     "passes",
+    "quantized",
     "rows",
     "rule",
     "run",

@@ -17,7 +17,7 @@ from ..compiler.ir.sources import sources
 from ..compiler.passes.inference import drop_penalties
 from ..compiler.quantized import QuantizedModel, quantized
 from ..compiler.rules.rule import Rule
-from ..compiler.selections import Selected, read_selections, text_of
+from ..compiler.selections import Selected, read_selections
 from ..compiler.stream import rows as in_rows
 from ..compiler.stream import step
 from ..runtime.export_report import measure, notes, tables, write_report
@@ -118,10 +118,8 @@ def _report(
     terminal: Terminal,
 ) -> None:
     """Measure what was written, keep the report beside it, and print it."""
-    kept = {text_of(one.plan): prepared.kept[number] for number, one in enumerate(prepared.selections)}
     report = measure(
-        folder, trained.module, read, prepared.rounding, prepared.choices, held_out=held_out,
-        exact=trained.logits, kept=kept, calibration=told,
+        folder, trained.module, read, prepared, held_out=held_out, exact=trained.logits, calibration=told
     )
     write_report(report, folder)
     for title, columns, lines in tables(report):

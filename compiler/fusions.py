@@ -23,7 +23,7 @@ from .rules.rewrite import Report, rewrite
 from .rules.rule import Rule
 from .targets import after_rules, before_rules
 
-# Functions that rules put in for the sake of an operator, and those that passes put in, which say why where they do not.
+# Functions that rules put in for the sake of an operator, and those that passes put in.
 _JOINED = "weft.rules."
 _MADE: Mapping[type, tuple[str, ...]] = {
     CachedAttention: ("cached_attend",), Experts: ("mix_experts", "route_experts"), Recurrences: ("linear_attend",),

@@ -33,14 +33,13 @@ from .weights import Read, made_of, starred_path
 class QuantizedModel:
     """`decode` for all steps and, where selections are for long ones alone, `prefill` for those, both for one target.
 
-    `choices` say what was chosen for either. `rounding` makes the codes when the model is written, and then knows the
-    error of every matrix. `selections` are what was asked for; `kept` are the weights, by the number of the selection,
-    that could not be stored so and stay as they are.
+    `rounding` makes the codes when the model is written, and then knows the error of every matrix. `selections` are
+    what was asked for; `kept` are the weights, by the number of the selection, that could not be stored so and stay as
+    they are.
     """
 
     decode: Module
     prefill: Module | None
-    choices: tuple[tuple[Choice, ...], tuple[Choice, ...]]
     rounding: Calibrated
     selections: tuple[Selected, ...]
     kept: Mapping[int, tuple[str, ...]]
@@ -63,7 +62,7 @@ def quantized(
     one counts. `inputs` ({"tokens": [B, T]}) are what methods that look at the inputs of a matrix are calibrated with;
     what they keep is written to `folder`, which has to stay until the model is written. `rules` are tried beside those
     of the library. Raises WeftError: E0816 and E0817 for weights that cannot be stored so, E0818 where calibration is
-    needed and there are no inputs, E0826 for a target without operators for codes.
+    needed and there are no inputs, E0826 and E0827 for a target without operators for what is chosen.
     """
     texts = [s for s in selections if isinstance(s, str)]
     parsed = iter(read_selections(texts, module))
@@ -71,6 +70,8 @@ def quantized(
     if plans and find_target(target).name == "portable":
         raise WeftError(errors.no_quantized_operators(target, plans[0].method.span))
     found = selected(plans, module)
+    for one in found:
+        _check_operator(one, target)
     wanting = next((s for s in found if s.calibrates), None)
     if wanting is not None and (inputs is None or folder is None):
         raise WeftError(errors.no_calibration_text(wanting.plan.method.name, "there is none", wanting.span))
@@ -89,7 +90,16 @@ def quantized(
     prepared = _target(streamed, target, decode, context, rules)
     long = None if all(one.always for one in found) else _target(streamed, target, every, context, rules)
     kept = _kept(found, [m for m in (prepared, long) if m is not None])
-    return QuantizedModel(prepared, long, (decode, every), Calibrated(calibration), found, kept)
+    return QuantizedModel(prepared, long, Calibrated(calibration), found, kept)
+
+
+def _check_operator(one: Selected, target: str) -> None:
+    """WeftError (E0827) for a method that the target has no operator for."""
+    composite = LINEAR_OUTLIERS if one.plan.method.name == "llm_int8" else LINEAR_COLUMNS
+    needs = any(isinstance(scheme, PerColumn) for scheme in one.schemes)
+    if needs and composite not in find_target(target).kernels:
+        others = [other.name for other in TARGETS.values() if composite in other.kernels]
+        raise WeftError(errors.no_scheme_operator(one.plan.method.name, target, others, one.span))
 
 
 def _target(

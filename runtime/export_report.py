@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.emit.reference import run
+from ..compiler.ir.kept import KEPT
 from ..compiler.ir.module import Module
-from ..compiler.passes.contract import apply
-from ..compiler.passes.flatten import Flatten
-from ..compiler.passes.inference import drop_penalties
-from ..compiler.passes.join import Join
-from ..compiler.passes.pipeline import passes
-from ..compiler.passes.quantize import Choice, Quantize, chosen
-from ..compiler.rounding import Calibrated
+from ..compiler.ir.sources import ambients
+from ..compiler.quantized import QuantizedModel
+from ..compiler.selections import text_of
 from ..compiler.weights import Derived, Read
 from .bench.bandwidth import Reader
 from .bench.traffic import traffic
@@ -102,12 +99,10 @@ def measure(
     folder: Path,
     module: Module,
     read: Read,
-    rounding: Calibrated,
-    choices: tuple[tuple[Choice, ...], tuple[Choice, ...]],
+    model: QuantizedModel,
     *,
     held_out: Array | None,
     exact: Callable[[Array], Array],
-    kept: Mapping[str, Sequence[str]],
     calibration: str = "",
     bandwidth: bool = True,
 ) -> Report:
@@ -118,13 +113,13 @@ def measure(
     """
     session = Session(folder, providers=["CPUExecutionProvider"])
     manifest = session.manifest
-    sides = [("decode", manifest["file"], choices[0], _in_pieces)]
-    if manifest["prefill"] is not None:
-        sides.append(("prefill", manifest["prefill"]["file"], choices[1], _whole))
+    sides = [("decode", manifest["file"], model.decode, _in_pieces)]
+    if model.prefill is not None:
+        sides.append(("prefill", manifest["prefill"]["file"], model.prefill, _whole))
     size = sum(prod(p.shape) for _, p in module.parameters())
     parts = []
     before = None if held_out is None else exact(held_out)
-    for name, file, chosen_here, logits in sides:
+    for name, file, prepared, logits in sides:
         claim, quality, why = None, None, "no text to measure with"
         if held_out is not None and before is not None:
             why = ""
@@ -132,17 +127,16 @@ def measure(
             quality = _quality(held_out, before, after)
             if size <= EXACT:
                 some = held_out[:2, :64]
-                values = Derived(full_form(module, chosen_here), read, rounding.silent())
-                wanted = run(full_form(module, chosen_here), values, {module.main.inputs[0][0]: some}).values[0]
-                claim = _claim(wanted, logits(session, some))
+                values = Derived(prepared, read, model.rounding.silent())
+                claim = _claim(stored_logits(prepared, values, some), logits(session, some))
             else:
                 why = f"the model has more than {EXACT:,} weights: float64 is left out"
         parts.append(Part(name, traffic(folder / file).bytes, claim, quality, why))
     speed = max(Reader(_threads(), 1 << 28).read()) if bandwidth else None
+    kept = {text_of(one.plan): list(model.kept[number]) for number, one in enumerate(model.selections)}
     disk = sum(entry["bytes"] for entry in manifest["files"].values())
     return Report(
-        manifest["model"], manifest["target"], disk, manifest["quantization"], {k: list(v) for k, v in kept.items()},
-        calibration, parts, speed,
+        manifest["model"], manifest["target"], disk, manifest["quantization"], kept, calibration, parts, speed
     )
 
 
@@ -152,10 +146,16 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def full_form(module: Module, choices: tuple[Choice, ...]) -> Module:
-    """The module in full form with the weights that the codes stand for, joined as targets join them."""
-    join = Join(lambda path: chosen(choices, path))
-    return apply(drop_penalties(module), (Flatten(), *passes(), join, Quantize(choices), *passes()))
+def stored_logits(prepared: Module, values: Mapping[str, Array], tokens: Array) -> Array:
+    """Logits [B, T, V] of whole rows in float64, by a prepared module and the weights that its codes stand for."""
+    rows, length = tokens.shape
+    positions, ones = np.tile(np.arange(length), (rows, 1)), np.ones((rows, length), np.int64)
+    known = {
+        "positions": positions, "segments": ones, "valid": ones.astype(bool), "history_positions": positions,
+        "history_valid": ones.astype(bool),
+    }  # fmt: skip
+    given = {name: known[name] for name in ambients(prepared)} | {KEPT: positions}
+    return run(prepared, values, {prepared.main.inputs[0][0]: tokens}, ambient=given).values[0]
 
 
 def _whole(session: Session, tokens: Array) -> Array:

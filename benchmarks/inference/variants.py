@@ -14,6 +14,7 @@ from .environments import ENVIRONMENTS, environment
 from .shapes import SHAPES, Shape
 
 HERE = Path(__file__).parent
+MATRICES = "{matrices}"  # in options: what is selected, which is another thing where the logits have the table of words
 FAMILIES = ("llama", "gpt2")
 
 
@@ -55,8 +56,9 @@ def _weft(name: str, bits: str, *options: str, main: bool = False) -> Variant:
 
 
 def _quantized(name: str, bits: str, *ways: str, main: bool = False) -> Variant:
-    """All matrices that activations are multiplied with, that of the logits too; the table of words stays as it is."""
-    chosen = (word for way in ways for word in ("--quantize", f"{way} on all Linear"))
+    """All matrices that activations are multiplied with, that of the logits too; a table of words that is not tied to
+    it stays as it is."""
+    chosen = (word for way in ways for word in ("--quantize", f"{way} on {MATRICES}"))
     return _weft(name, bits, "--target", "cpu", *chosen, main=main)
 
 
@@ -146,7 +148,9 @@ def make(place: Place, shape: Shape, variant: Variant) -> None:
         weft = [python, "-c", "import weft.cli; raise SystemExit(weft.cli.main())"]
         if not run.exists():
             _call([*weft, "import", checkpoint, "--out", str(run)], out)
-        _call([*weft, "export", str(run), "--to", "onnx", "--out", str(unfinished), *variant.options], out)
+        matrices = "all Linear, embed" if shape.config["tie_word_embeddings"] else "all Linear"
+        options = [option.replace(MATRICES, matrices) for option in variant.options]
+        _call([*weft, "export", str(run), "--to", "onnx", "--out", str(unfinished), *options], out)
     elif variant.system == "genai":
         _call([python, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint, "-o", str(unfinished), "-e", "cpu",
                "-c", str(place.root / "cache"), *variant.options], out)

@@ -35,6 +35,9 @@ from .few import never_negative
 
 LINEAR_ATTEND = "weft.kernels.linear_attend"
 
+# What belongs to its place in a body.
+_BOUND = ("param", "state", "ambient", "dropout", "expand")
+
 
 @dataclass(frozen=True)
 class Recurrences:
@@ -104,7 +107,7 @@ class _Body:
         node = self.graph[last]
         if node.op == "where" and self.peel(node.operands[2]) == self.state:
             mark, now = node.operands[0], self.peel(node.operands[1])
-            if self.depends(mark):
+            if self.depends(mark) or not self._lifts(mark):
                 return "what is held back depends on the state"
         read = self._read(out, now)
         if isinstance(read, str):
@@ -181,6 +184,10 @@ class _Body:
         if not match.k or not match.v or not state.has(key):
             return "what is new in its state is no product of a key and a value"
         heads = {n for f in (*match.q, *match.k, *match.keep, *(match.rate or ())) for n in self.graph.type(f).names}
+        if not heads | self._names(match.v) <= set(state.names):
+            return "queries, keys or values have axes that its state has not"
+        if any(not self._lifts(f) for f in (*match.q, *match.k, *match.v, *match.keep, *(match.rate or ()))):
+            return "what goes into its state is computed by a function, inside of the loop"
         values = [n for n in state.names if n not in heads]
         if not values:
             return "each head holds a vector, for which a scan is faster"
@@ -189,6 +196,13 @@ class _Body:
         if not all(a.size.is_constant for a in state.axes if a.name == key or a.name in values):
             return "the sizes of keys and values are not fixed"
         return ""
+
+    def _lifts(self, value: Value) -> bool:
+        """Whether a value can be computed for all tokens at once: by operations that do not care how many there are."""
+        node = self.graph[value]
+        return node.op == "input" or (
+            node.op in OPS and node.op not in _BOUND and all(self._lifts(v) for v in node.operands)
+        )
 
     def _names(self, factors: tuple[Value, ...]) -> set[str]:
         return {n for f in factors for n in self.graph.type(f).names}
@@ -228,8 +242,6 @@ def _outlined(module: Module, functions: dict[str, Function], function: Function
     for match in found:
         origin = Origin(None, "recurrences", (match.node.origin,), match.node.origin.name)
         lifted = _lifted(graph, match, origin)
-        if lifted is None:
-            continue
         inputs: dict[str, Value] = {"s": match.node.operands[0]}
         for name, factors in (("q", match.q), ("k", match.k), ("v", match.v), ("keep", match.keep)):
             if factors:
@@ -257,28 +269,20 @@ def _outlined(module: Module, functions: dict[str, Function], function: Function
     return closed(function, graph)
 
 
-def _lifted(graph: Graph, match: Match, origin: Origin) -> dict[Value, Value] | None:
-    """The factors of a body for all tokens at once; None where one can not be computed so."""
-    inner, node = match.body.graph, match.node
-    given = {match.body.input(i): operand for i, operand in enumerate(node.operands)}
-    wanted = [*match.q, *match.k, *match.v, *match.keep, *(match.rate or ()), *([match.mark] if match.mark else [])]
-    known: dict[Value, Value] = {}
+def _lifted(graph: Graph, match: Match, origin: Origin) -> dict[Value, Value]:
+    """The factors of a body for all tokens at once."""
+    inner = match.body.graph
+    known = {match.body.input(i): operand for i, operand in enumerate(match.node.operands)}
 
-    def lift(value: Value) -> Value | None:
-        if value in given:
-            return given[value]
+    def lift(value: Value) -> Value:
         if value not in known:
             here = inner[value]
             operands = [lift(v) for v in here.operands]
-            sound = here.op in OPS and here.op not in ("input", "param", "state", "ambient", "expand", "dropout")
-            if not sound or any(o is None for o in operands):
-                return None
-            ready = [o for o in operands if o is not None]
-            known[value] = build(graph, here.op, *ready, origin=origin, **dict(here.attributes))
+            known[value] = build(graph, here.op, *operands, origin=origin, **dict(here.attributes))
         return known[value]
 
-    found = {value: lift(value) for value in wanted}
-    return None if any(v is None for v in found.values()) else {k: v for k, v in found.items() if v is not None}
+    marks = (match.mark,) if match.mark is not None else ()
+    return {v: lift(v) for v in (*match.q, *match.k, *match.v, *match.keep, *(match.rate or ()), *marks)}
 
 
 def _product(graph: Graph, factors: list[Value], origin: Origin) -> Value:

@@ -88,6 +88,46 @@ block Correcting(D: dim, A: dim = 3, X: dim = 5, Y: dim = 4) {
 }
 model Delta = Base with { blocks.attn = Correcting(D) }
 
+## One head, whose axes nobody split.
+block Single(D: dim, X: dim = 5, Y: dim = 4) {
+  ask  = Linear(D, X)
+  name = Linear(D, X)
+  say  = Linear(D, Y)
+  out  = Linear(Y, D)
+  forward(h: [.., T, D]) -> [.., T, D] {
+    a = ask(h)
+    b = name(h)
+    c = say(h)
+    y = scan T from m: [.., X, Y] = 0 {
+      now = 0.9 * m + b * c
+      next m = now
+      yield dot(a, now, X)
+    }
+    out(y)
+  }
+}
+model Alone = Base with { blocks.attn = Single(D) }
+
+## More queries than there are states.
+block Several(D: dim, A: dim = 3, R: dim = 2, X: dim = 5, Y: dim = 4) {
+  ask  = Linear(D, (A, R, X))
+  name = Linear(D, (A, X))
+  say  = Linear(D, (A, Y))
+  out  = Linear((A, R, Y), D)
+  forward(h: [.., T, D]) -> [.., T, D] {
+    a = ask(h)
+    b = name(h)
+    c = say(h)
+    y = scan T from m: [.., A, X, Y] = 0 {
+      now = 0.9 * m + b * c
+      next m = now
+      yield dot(a, now, X)
+    }
+    out(y)
+  }
+}
+model Many = Base with { blocks.attn = Several(D) }
+
 ## What is kept can be negative, which no logarithm says.
 block Turning(D: dim, A: dim = 3, X: dim = 5, Y: dim = 4) {
   ask   = Linear(D, (A, X))
@@ -110,10 +150,11 @@ block Turning(D: dim, A: dim = 3, X: dim = 5, Y: dim = 4) {
 }
 model Swinging = Base with { blocks.attn = Turning(D) }
 """
-FIRES = ("Gated", "Kimi", "StateSpace", "Retaining", "Lightning", "Mine", "Delta")
+FIRES = ("Gated", "Kimi", "StateSpace", "Retaining", "Lightning", "Mine", "Delta", "Alone")
 STAYS = {
     "Features": "it remembers more than one value",
     "Vectors": "each head holds a vector, for which a scan is faster",
+    "Many": "queries, keys or values have axes that its state has not",
     "Bonus": "what it yields is no product with its new state",
 }
 LINEAR = "weft.kernels.linear_attend"

@@ -17,11 +17,11 @@ from weft.compiler.ir.module import Module
 from weft.compiler.ir.source import Quantized
 from weft.compiler.ir.text import print_module
 from weft.compiler.ir.text_parser import parse_module
-from weft.compiler.quantized import QuantizedModel, quantized
+from weft.compiler.quantized import quantized
 from weft.compiler.weights import Derived
 from weft.lang.program import load_source
 from weft.lang.source import Source
-from weft.runtime.export_report import full_form
+from weft.runtime.export_report import stored_logits
 from weft.runtime.session import Session
 
 Weights = dict[str, NDArray]
@@ -85,12 +85,6 @@ def relative(found: NDArray, exact: NDArray) -> float:
     return float(np.sqrt(np.square(found - exact).mean()) / exact.std())
 
 
-def exact_logits(model: QuantizedModel, module: Module, weights: Weights, tokens: NDArray) -> NDArray:
-    """In float64, with the weights that the codes stand for."""
-    full = full_form(module, model.choices[0])
-    return run(full, Derived(full, weights, model.rounding.silent()), {"tokens": tokens}).values[0]
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_the_kernels_compute_what_the_codes_stand_for(
     way: str, module: Module, weights: Weights, texts: NDArray, tmp_path: Path
@@ -99,7 +93,8 @@ def test_the_kernels_compute_what_the_codes_stand_for(
     session = Session(to_onnx(model.decode, weights, tmp_path / "out", rounding=model.rounding))
     tokens = texts[:2, :12]
     found = session.logits(tokens)
-    assert relative(found, exact_logits(model, module, weights, tokens)) < WAYS[way]
+    values = Derived(model.decode, weights, model.rounding.silent())
+    assert relative(found, stored_logits(model.decode, values, tokens)) < WAYS[way]
     assert relative(found, run(module, weights, {"tokens": tokens}).values[0]) > 1e-5, "nothing was rounded"
     (row, *_) = session.manifest["quantization"]
     assert row["matrices"] >= 1
@@ -115,7 +110,6 @@ def errors_of(way: str, module: Module, weights: Weights, texts: NDArray, folder
         if isinstance(parameter.source, Quantized):
             assert values[path].shape == parameter.shape
     outputs = [r.outputs for r in model.rounding.record.values()]
-    assert len(outputs) == 9 or "q_k_v" in " ".join(model.rounding.record)
     return {
         "outputs": float(np.mean([o for o in outputs if o is not None])),
         "weights": float(np.mean([r.weights for r in model.rounding.record.values()])),
@@ -217,7 +211,8 @@ def test_calibration_sees_what_the_reference_computes(
 ) -> None:
     found = calibrate(module, weights.__getitem__, {"tokens": texts}, tmp_path, lambda path: "head" in path)
     embedded = weights["embed.table"].astype(np.float64)[texts]
-    normed = embedded / np.sqrt(np.square(embedded).mean(-1, keepdims=True) + 1e-6) * weights["blocks.0.attn_norm.scale"]
+    size = np.sqrt(np.square(embedded).mean(-1, keepdims=True) + 1e-6)
+    normed = embedded / size * weights["blocks.0.attn_norm.scale"]
     first = found.moments("blocks.0.attn.q.weight")
     assert first.count == texts.size == found.tokens
     np.testing.assert_allclose(first.largest, np.abs(normed).max((0, 1)), rtol=1e-3)
@@ -230,7 +225,8 @@ def test_calibration_sees_what_the_reference_computes(
 
 
 def test_prepared_modules_have_a_text_form(module: Module, weights: Weights, texts: NDArray, tmp_path: Path) -> None:
-    ways = ["int4(group = 16, method = awq) on blocks.mlp", "llm_int8(threshold = 2.0) on blocks.attn", "f16() on embed"]
+    ways = ["int4(group = 16, method = awq) on blocks.mlp", "llm_int8(threshold = 2.0) on blocks.attn"]
+    ways += ["f16() on embed"]
     model = quantized(module, weights, ways, inputs={"tokens": texts}, folder=tmp_path)
     text = print_module(model.decode)
     assert print_module(parse_module(text)) == text

@@ -182,6 +182,7 @@ class _Place:
                 if name in wanted and self.types[name] in _REAL and self.types[name] != wanted[name]:
                     # The output keeps its name, what makes it gets another one.
                     copy.output[i] = self._inner[name] = f"{name}/{_NAMES[self.types[name]]}"
+                    copy.name = copy.output[0]
                     self.types[copy.output[i]] = self.types.pop(name)
         for name, inner in self._inner.items():
             self.nodes.append(_cast(inner, name, wanted[name]))

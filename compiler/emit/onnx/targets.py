@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ....lang import errors
@@ -66,23 +66,39 @@ PROCESSOR: Kernels = {
 # GPUs have no product with activations that are rounded to 8 bits on the way.
 GRAPHICS: Kernels = {n: kernels for n, kernels in RUNTIME.items() if n not in (LINEAR_COLUMNS, LINEAR_OUTLIERS)}
 
-_GPU = ("CUDAExecutionProvider", "CPUExecutionProvider")
+Provider = str | tuple[str, Mapping[str, str]]
+
+_GPU: tuple[Provider, ...] = (
+    (
+        "CUDAExecutionProvider",
+        {
+            # Memory grows by what is needed: a cache that doubles would double all else with it.
+            "arena_extend_strategy": "kSameAsRequested",
+            # The islands of float32 are there to be exact; TF32 would round their products to 11 bits.
+            "use_tf32": "0",
+            # Steps change their lengths, which a recorded graph could not.
+            "enable_cuda_graph": "0",
+        },
+    ),
+    "CPUExecutionProvider",
+)
 
 
 @dataclass(frozen=True)
 class Target:
     """Where a model will run.
 
-    `precision`: what it computes with: float32, float16 or bfloat16 (the last two with sums in float32).
     `kernels`: the operators it has for composites. `session`: configuration entries of ONNX Runtime's session.
-    `providers`: execution providers in the order in which they are tried. `turned`: what the width that is rotated must
-    be a multiple of for attention to rotate it itself (0: it never does).
+    `providers`: execution providers in the order in which they are tried, alone or with their options. `turned`: what
+    the width that is rotated must be a multiple of for attention to rotate it itself (0: it never does). `precision`:
+    what it computes with: float32, float16 or bfloat16 (these two with sums in float32). `refuse`: what its attention
+    has against a function ("" for nothing).
     """
 
     name: str
     kernels: Kernels
     session: tuple[tuple[str, str], ...] = ()
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    providers: tuple[Provider, ...] = ("CPUExecutionProvider",)
     turned: int = 0
     precision: str = "float32"
     refuse: Callable[[Function], str] = refusal

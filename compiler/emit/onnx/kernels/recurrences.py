@@ -89,7 +89,7 @@ class _Spread:
 def _logarithm(w: Writer, x: Tensor) -> Tensor:
     if isinstance(x.wire, np.ndarray):
         with np.errstate(divide="ignore"):
-            return Tensor(x.type, x.groups, np.log(x.wire))
+            return Tensor(x.type, x.groups, np.asarray(np.log(x.wire)))
     return Tensor(x.type, x.groups, w.emit("Log", x.operand))
 
 
