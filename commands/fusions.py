@@ -52,6 +52,7 @@ def why_lines(found: Fusions, name: str) -> list[str]:
         lines.append(f"`{name}` is not used in `{found.module.name}` for the target {found.target}:")
         return [*lines, *(f"  {reason}" for reason in shortened(found.reasons(name)))]
     elsewhere = [line for rule in found.rules if rule.name == name for line in why_not(found.module, rule)]
+    elsewhere = [line for line in elsewhere if not line.startswith("nothing in ")]
     return [*lines, *(f"  not here: {line}" for line in shortened(elsewhere))]
 
 

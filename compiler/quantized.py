@@ -13,14 +13,15 @@ from ..lang import errors
 from ..lang.diagnostics import WeftError
 from ..lang.plans import SelectionPlan
 from .calibration import Calibration, calibrate
-from .emit.onnx.targets import find_target
+from .emit.onnx.targets import TARGETS, find_target
 from .ir.module import Module
 from .ir.primitive import Array
 from .ir.source import Quantized
 from .passes.choices import Choice
+from .passes.quantized_bodies import LINEAR_COLUMNS, LINEAR_OUTLIERS
 from .quantization.measure import costs
 from .quantization.mixed import Cost, mixed
-from .quantization.scheme import Scheme
+from .quantization.scheme import PerColumn, Scheme
 from .rounding import Calibrated
 from .rules.rule import Rule
 from .selections import Selected, Use, read_selections, selected, uses

@@ -17,6 +17,8 @@ _GATHERS = {"Gather": 0, "GatherBlockQuantized": 0, "GatherND": 0}
 _ROTATIONS = {("", "RotaryEmbedding"): (1, 2), ("com.microsoft", "RotaryEmbedding"): (2, 3)}
 _ROTATIONS |= {("com.microsoft", "GroupQueryAttention"): (7, 8)}
 _EXPERTS = ("MoE", "QMoE")
+# What only looks at a weight in another shape; ONNX Runtime does that once, when it loads.
+_SHAPED = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 _HALF = (TensorProto.INT4, TensorProto.UINT4)
 _NAMES = {
     TensorProto.FLOAT: "float32",
@@ -84,7 +86,11 @@ def _uses(
     nodes: Any, weights: Mapping[str, Any], functions: Mapping[tuple[str, str], Any], prefix: str
 ) -> Iterator[tuple[str, Use]]:
     """Each node that reads weights. `weights` are by the names that they have here."""
+    weights = dict(weights)
     for node in nodes:
+        if node.op_type in _SHAPED and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
+            continue
         function = functions.get((node.domain, node.op_type))
         if function is not None:
             given = {inner: weights[outer] for inner, outer in zip(function.input, node.input, strict=False)

@@ -46,17 +46,13 @@ WAYS = {
     "int4(group = 16, activations = 32, symmetric = false) on blocks, head, embed": 1e-5,
     "int4(group = 16, activations = 32, method = gptq) on all Linear": 1e-5,
     "int4(group = 16, activations = 32, method = awq) on all Linear": 1e-5,
-    "int2(group = 16, activations = 32) on blocks": 1e-5,
     "int4(group = 16) on all Linear": 3e-2,
     "nf4(group = 16) on blocks": 1e-5,
-    "nf4(group = 16, double = false) on blocks": 1e-5,
     "f16() on blocks, embed, head": 1e-5,
     "bf16() on blocks, embed, head": 1e-5,
     "mixed(bits = 7, group = 16, activations = 32) on all Linear": 1e-5,
     "int8_dynamic() on all Linear": 5e-2,
-    "int8_dynamic(bits = 7) on all Linear": 5e-2,
     "int8_dynamic(smooth = 0.5) on all Linear": 5e-2,
-    "int8_dynamic(method = gptq) on all Linear": 5e-2,
     "llm_int8(threshold = 2.5) on all Linear": 5e-2,
 }
 """Every way, and how far a kernel may be off: what rounding activations to 8 bits costs, where it does that."""
@@ -158,7 +154,8 @@ def test_long_steps_can_have_weights_of_their_own(
     assert model.prefill is not None
     folder = to_onnx(model.decode, weights, tmp_path / "out", rounding=model.rounding, prefill=model.prefill)
     manifest = json.loads((folder / "weft.json").read_text())
-    assert [(r["scheme"], r["matrices"]) for r in manifest["quantization"]] == [("int4(group = 16)", 9), ("int8", 8)]
+    kept = {row["scheme"]: row["weights"] for row in manifest["quantization"]}
+    assert kept["int4(group = 16)"] == kept["int8"] + 64 * 32
     session, wanted = Session(folder), run(module, weights, {"tokens": texts[:2, :32]}).values[0]
     long, short = (relative(session.logits(texts[:2, :n]), wanted[:, :n]) for n in (32, 8))
     assert long < short

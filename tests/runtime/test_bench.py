@@ -157,6 +157,12 @@ class TestTraffic:
                  helper.make_node("MatMul", ["e", "table"], ["y"], "head")]  # fmt: skip
         assert traffic(model(nodes, {"table": np.zeros((10, 4), np.float32)}, tmp_path)).bytes == 4 * (10 * 4 + 4)
 
+    def test_a_weight_in_another_shape_is_read_by_what_takes_it(self, tmp_path: Path) -> None:
+        nodes = [helper.make_node("Reshape", ["table", "shape"], ["flat"], "shaped"),
+                 helper.make_node("Gather", ["flat", "x"], ["e"], "embed")]  # fmt: skip
+        weights = {"table": np.zeros((10, 2, 2), np.uint8), "shape": np.array([10, 4])}
+        assert traffic(model(nodes, weights, tmp_path)).uses == {"embed": (Use(4, "int8"),)}
+
     def test_of_experts_only_the_chosen_ones_are_read(self, tmp_path: Path) -> None:
         node = helper.make_node("MoE", ["x", "r", "w"], ["y"], "experts", domain="com.microsoft", k=2)
         assert traffic(model([node], {"w": np.zeros((8, 5, 3), np.float32)}, tmp_path)).bytes == 2 * 5 * 3 * 4

@@ -155,10 +155,10 @@ def config(built: Built, metadata: Mapping[str, Any], tokenizer: str | None = No
 
 def _session(target: Target) -> dict[str, Any]:
     """Options of the session; its configuration entries stand among them."""
-    names = [PROVIDERS[provider] for provider in target.providers if provider in PROVIDERS]
+    asked = [(one, {}) if isinstance(one, str) else one for one in target.providers]
     return {
         "log_id": "onnxruntime-genai",
-        "provider_options": [{name: {}} for name in names],
+        "provider_options": [{PROVIDERS[name]: dict(options)} for name, options in asked if name in PROVIDERS],
         **dict(target.session),
     }
 

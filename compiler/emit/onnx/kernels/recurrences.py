@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .....lang.axes import TensorType
+from .....lang.axes import Axis, TensorType
 from ....passes.recurrences import roles
 from ..elementwise import elementwise
 from ..layout import Tensor, Writer
@@ -32,20 +32,20 @@ def linear_attend(w: Writer, call: Activation) -> Results:
     (token,) = (n for n in value.names if not state.has(n))
     if not all(state.axis(n).size.is_constant for n in axes.heads):
         return Declined("the number of heads is not fixed")
+    mark = call.tensor("mark") if "mark" in names else None
+    here = w.cast(mark, "real") if mark is not None else None
+    key = _masked(w, here, call.tensor("k"))
     decay: Tensor | None = None
     if "decay" in names:
-        decay = call.tensor("decay")
+        decay = _masked(w, here, call.tensor("decay"))
     elif "keep" in names:
         keep = call.tensor("keep")
         if not statics["positive"] and not (isinstance(keep.wire, np.ndarray) and bool(np.all(keep.wire >= 0))):
             return Declined("what is kept of the state may be negative")
         decay = _logarithm(w, keep)
-    key = call.tensor("k")
-    mark = call.tensor("mark") if "mark" in names else None
-    if mark is not None:
-        nothing = Tensor(TensorType(()), (), np.array(0.0))
-        key = _chosen(w, mark, key, nothing)
-        decay = _chosen(w, mark, decay, nothing) if decay is not None else None
+        if mark is not None:  # the logarithm of 0 times 0 would be no number
+            nothing = Tensor(TensorType(()), (), np.array(0.0))
+            decay = elementwise(w, "where", (mark, decay, nothing), TensorType(_joint(mark, decay)))
     spread = _Spread(w, call, axes.lead, token)
     heads = axes.heads
     short = tuple(n for n in heads if call.type("q").has(n))
@@ -93,6 +93,10 @@ def _logarithm(w: Writer, x: Tensor) -> Tensor:
     return Tensor(x.type, x.groups, w.emit("Log", x.operand))
 
 
-def _chosen(w: Writer, mark: Tensor, x: Tensor, otherwise: Tensor) -> Tensor:
-    axes = (*mark.type.axes, *(a for a in x.type.axes if not mark.type.has(a.name)))
-    return elementwise(w, "where", (mark, x, otherwise), TensorType(axes))
+def _masked(w: Writer, here: Tensor | None, x: Tensor) -> Tensor:
+    """x where a token is, 0 where it is padding."""
+    return x if here is None else elementwise(w, "mul", (here, x), TensorType(_joint(here, x)))
+
+
+def _joint(a: Tensor, b: Tensor) -> tuple[Axis, ...]:
+    return (*a.type.axes, *(x for x in b.type.axes if not a.type.has(x.name)))
