@@ -14,6 +14,78 @@ move into a function of their own, with the matrices of all experts as two weigh
 1. The weights may be codes and scales (`experts_grouped`); then the body computes with what they stand for.
 
 What a mixture has that this form has not keeps it as it is, and `refusals` says what that is.
+
+Before:
+
+    module Demo (form=full, entry=Demo.forward, sequence=B)
+
+    instance Demo {
+      param route: [D:4, E:3] = normal(std=0.02)
+      param up: [E:3, D:4, F:6] = normal(std=0.02)
+      param down: [E:3, F:6, D:4] = normal(std=0.02)
+    }
+
+    function Demo.forward(x: [B, D:4]) -> (value: [B, D:4]) {
+      block Demo
+      %1 = param(name=route): [D:4, E:3]
+      %2 = dot(%x, %1, over=(D,)): [B, E:3]
+      %3 = softmax(%2, over=E): [B, E:3]
+      %4 = top(%3, count=1, over=E): bool[B, E:3]
+      %5 = const(value=0.0): []
+      %6 = where(%4, %3, %5): [B, E:3]
+      %7 = param(name=up): [E:3, D:4, F:6]
+      %8 = dot(%x, %7, over=(D,)): [B, E:3, F:6]
+      %9 = maximum(%8, %5): [B, E:3, F:6]
+      %10 = param(name=down): [E:3, F:6, D:4]
+      %11 = dot(%9, %10, over=(F,)): [B, E:3, D:4]
+      %12 = dot(%6, %11, over=(E,)): [B, D:4]
+      return %12
+    }
+
+After:
+
+    module Demo (form=full, entry=Demo.forward, sequence=B)
+
+    instance Demo {
+      param route: [D:4, E:3] = normal(std=0.02)
+      param up: [E:3, D:4, F:6] = normal(std=0.02)
+      param down: [E:3, F:6, D:4] = normal(std=0.02)
+      param up_experts: [E:3, N:6, D:4] = zeros() from joined(parts=(stored(instance=@, name=up, dimensions=((0,), (2,), (), (1,))),), axis=2)
+      param down_experts: [E:3, Out:4, F:6] = zeros() from joined(parts=(stored(instance=@, name=down, dimensions=((0,), (2,), (), (1,))),), axis=2)
+    }
+
+    function mix_experts(x: [B, D_:4], share: [B, E:3], up: [E:3, N:6, D_:4], down: [E:3, Out:4, F:6]) -> (value: [B, D:4]) {
+      method mix_experts
+      definition weft.kernels.mix_experts
+      static top = 1
+      static act = relu
+      static alpha = 1.0
+      static beta = 0.0
+      static limit = 0.0
+      static whole = false
+      %4 = dot(%x, %up, over=(D_,)): [B, E:3, N:6]
+      %5 = rename(%4, axis=N, to=<F:6>): [B, E:3, F:6]
+      %6 = const(value=0.0): []
+      %7 = maximum(%5, %6): [B, E:3, F:6]
+      %8 = dot(%7, %down, over=(F,)): [B, E:3, Out:4]
+      %9 = dot(%share, %8, over=(E,)): [B, Out:4]
+      %10 = rename(%9, axis=Out, to=<D:4>): [B, D:4]
+      return %10
+    }
+
+    function Demo.forward(x: [B, D:4]) -> (value: [B, D:4]) {
+      block Demo
+      %1 = param(name=route): [D:4, E:3]
+      %2 = dot(%x, %1, over=(D,)): [B, E:3]
+      %3 = softmax(%2, over=E): [B, E:3]
+      %4 = top(%3, count=1, over=E): bool[B, E:3]
+      %5 = const(value=0.0): []
+      %6 = where(%4, %3, %5): [B, E:3]
+      %7 = param(name=up_experts): [E:3, N:6, D:4]
+      %8 = param(name=down_experts): [E:3, Out:4, F:6]
+      %9 = call(%x, %6, %7, %8, callee=mix_experts, instance=none, site=mix_experts): [B, D:4]
+      return %9
+    }
 """
 
 from __future__ import annotations

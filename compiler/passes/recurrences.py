@@ -14,6 +14,75 @@ call is told which those are.
     linear_attend(s, q, k, v[, decay or keep][, rate][, mark]) -> (value, state)
 
 decay is the logarithm of what is kept. statics: `scale`, `positive` (what is kept can not be negative).
+
+Before:
+
+    module Demo (form=full, entry=Demo.forward, batch=B, sequence=T)
+
+    instance Demo
+
+    function Demo.scan(s: [B, K:3, U:2], k: [B, K:3], v: [B, U:2], q: [B, K:3]) -> (next.s: [B, K:3, U:2], yield.0: [B, U:2]) {
+      block Demo
+      method scan
+      %4 = const(value=0.5): []
+      %5 = mul(%4, %s): [B, K:3, U:2]
+      %6 = mul(%k, %v): [B, K:3, U:2]
+      %7 = add(%5, %6): [B, K:3, U:2]
+      %8 = dot(%q, %7, over=(K,)): [B, U:2]
+      return %7, %8
+    }
+
+    function Demo.forward(q: [B, T, K:3], k: [B, T, K:3], v: [B, T, U:2]) -> (value: [B, T, U:2]) {
+      block Demo
+      %3 = const(value=0.0): []
+      %4 = expand(%3, axes=(<B>, <K:3>, <U:2>)): [B, K:3, U:2]
+      %5 = scan(%4, %k, %v, %q, axis=<T>, body=Demo.scan, scanned=3, states=1): ([B, T, U:2], [B, K:3, U:2])
+      return %5.0
+    }
+
+After:
+
+    module Demo (form=full, entry=Demo.forward, batch=B, sequence=T)
+
+    instance Demo
+
+    function Demo.scan(s: [B, K:3, U:2], k: [B, K:3], v: [B, U:2], q: [B, K:3]) -> (next.s: [B, K:3, U:2], yield.0: [B, U:2]) {
+      block Demo
+      method scan
+      %4 = const(value=0.5): []
+      %5 = mul(%4, %s): [B, K:3, U:2]
+      %6 = mul(%k, %v): [B, K:3, U:2]
+      %7 = add(%5, %6): [B, K:3, U:2]
+      %8 = dot(%q, %7, over=(K,)): [B, U:2]
+      return %7, %8
+    }
+
+    function linear_attend.step(s: [B, K:3, U:2], q: [B, K:3], k: [B, K:3], v: [B, U:2], keep: []) -> (next: [B, K:3, U:2], value: [B, U:2]) {
+      method linear_attend.step
+      %5 = mul(%keep, %s): [B, K:3, U:2]
+      %6 = mul(%k, %v): [B, K:3, U:2]
+      %7 = add(%5, %6): [B, K:3, U:2]
+      %8 = dot(%q, %7, over=(K,)): [B, U:2]
+      return %7, %8
+    }
+
+    function linear_attend(s: [B, K:3, U:2], q: [B, T, K:3], k: [B, T, K:3], v: [B, T, U:2], keep: []) -> (value: [B, T, U:2], state: [B, K:3, U:2]) {
+      method linear_attend
+      definition weft.kernels.linear_attend
+      static scale = 1.0
+      static positive = true
+      %5 = scan(%s, %q, %k, %v, %keep, axis=<T>, body=linear_attend.step, scanned=3, states=1): ([B, T, U:2], [B, K:3, U:2])
+      return %5.0, %5.1
+    }
+
+    function Demo.forward(q: [B, T, K:3], k: [B, T, K:3], v: [B, T, U:2]) -> (value: [B, T, U:2]) {
+      block Demo
+      %3 = const(value=0.0): []
+      %4 = expand(%3, axes=(<B>, <K:3>, <U:2>)): [B, K:3, U:2]
+      %5 = const(value=0.5): []
+      %6 = call(%4, %q, %k, %v, %5, callee=linear_attend, instance=none, site=linear_attend): ([B, T, U:2], [B, K:3, U:2])
+      return %6.0
+    }
 """
 
 from __future__ import annotations

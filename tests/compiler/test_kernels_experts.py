@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
 from weft.compiler.ir.text import parse_module, print_module
+from weft.compiler.passes import experts
 from weft.compiler.passes.choices import Choice
 from weft.compiler.passes.contract import apply
 from weft.compiler.passes.experts import Experts
@@ -221,3 +224,11 @@ def test_mixtral_writes_the_exact_logits_with_one_operator_for_each_layer(tmp_pa
     exact = run(module, weights, {"tokens": tokens}).values[0]
     found = Session(folder, threads=1).logits(tokens)
     assert np.abs(found - exact).max() < 2e-5 * np.abs(exact).max()
+
+
+def test_the_pass_does_what_its_docstring_shows() -> None:
+    blocks = re.findall(r"\n\n((?: {4}.*\n|\n)+)", experts.__doc__ or "")
+    before, after = (textwrap.dedent(block).strip() + "\n" for block in blocks[-2:])
+    module = parse_module(before)
+    assert print_module(module) == before
+    assert print_module(apply(module, (Experts(),))) == after

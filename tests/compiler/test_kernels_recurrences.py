@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from weft.compiler.emit.onnx import to_onnx
 from weft.compiler.emit.reference import run
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.module import Module
+from weft.compiler.ir.text import parse_module, print_module
+from weft.compiler.passes import recurrences
+from weft.compiler.passes.contract import apply
 from weft.compiler.passes.recurrences import Recurrences
 from weft.compiler.stream import step
 from weft.compiler.weights import derived
@@ -237,3 +242,11 @@ def test_the_call_means_what_the_scan_meant(name: str) -> None:
     before = run(module, weights, {"tokens": tokens}).values[0]
     after = run(prepared, derived(prepared, weights), {"tokens": tokens}).values[0]
     np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9)
+
+
+def test_the_pass_does_what_its_docstring_shows() -> None:
+    blocks = re.findall(r"\n\n((?: {4}.*\n|\n)+)", recurrences.__doc__ or "")
+    before, after = (textwrap.dedent(block).strip() + "\n" for block in blocks[-2:])
+    module = parse_module(before)
+    assert print_module(module) == before
+    assert print_module(apply(module, (Recurrences(),))) == after
