@@ -216,7 +216,7 @@ def markdown(report: Report) -> str:
         lines += [f"## {title}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
         lines.append("")
-    return "\n".join([*lines, *notes(report), ""])
+    return "\n".join([*lines, *(f"- {note}" for note in notes(report)), ""])
 
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]

@@ -35,6 +35,7 @@ from ..compiler.targets import target
 from ..compiler.tolerance import FLOAT32, Scale, Verdict, judge
 from ..compiler.weights import Derived, stand_for
 from .decided import decided
+from .export_folder import CPU
 from .inputs import Reading
 from .model import build
 from .session import Session
@@ -43,6 +44,8 @@ Array = NDArray[Any]
 TARGET = "cpu"
 # Half the spacing of numbers of 8 bits: what rounding activations to as many may err by.
 EIGHT_BITS = 2.0**-8
+# The same for float16.
+FLOAT16 = 2.0**-11
 
 Result = tuple[str, Verdict, str]
 
@@ -66,6 +69,7 @@ def target_checks(module: Module, weights: Mapping[str, Array], seed: int) -> It
     with tempfile.TemporaryDirectory() as folder:
         case = _Case(plain, optimised, decoder, weights, seed, Path(folder))
         yield from case.float32(Path(folder) / TARGET)
+        yield case.float16(Path(folder) / "cuda")
         for name, choice in quantizations(plain).items():
             found = case.quantized(name, choice, Path(folder) / name.replace(" ", "_"))
             if found is not None:
@@ -118,6 +122,14 @@ class _Case:
             rest.append(logits)
         found = np.concatenate([first, *rest], axis=1)
         yield f"target {TARGET}, cached", _judged(found, self.exact[:1], scale), f"{half} + {len(rest)} x 1"
+
+    def float16(self, folder: Path) -> Result:
+        """What a GPU is given, on the CPU: the same graph, in which products round to 16 bits and sums do not."""
+        prepared = target(self.decoder, "cuda")
+        session = Session(to_onnx(prepared, self.weights, folder), providers=[CPU])
+        scale = tolerance.scales(self.module, self.weights, self.given, unit=FLOAT16)[0]
+        note = f"{session.manifest['cache']} caches" if self.module.stream else ""
+        return "target cuda (float16), CPU provider", _judged(self._logits(session), self.exact, scale), note
 
     def quantized(self, name: str, choice: Choice, folder: Path) -> Result | None:
         """Weights in few bits against the weights that the codes stand for; None where none fits the scheme."""

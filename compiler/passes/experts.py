@@ -176,7 +176,8 @@ class _Change:
             return False
         if isinstance(scheme, Grouped):
             widths = (mixture.first[0].into.size.value, mixture.down.into.size.value)
-            scheme = scheme if all(w % scheme.group == 0 for w in widths) else None
+            exact = scheme.bits == 8 and choice is not None and choice.activations == 32  # which no kernel computes
+            scheme = scheme if all(w % scheme.group == 0 for w in widths) and not exact else None
         origin = Origin(None, "experts", (mixture.node.origin,), mixture.node.origin.name)
         graph, result = self.graph, mixture.node.values[0]
         x, share = mixture.x, mixture.share

@@ -25,7 +25,7 @@ use models.deepseek: DeepSeekV2
 use models.gpt2: GPT2
 use models.llama: Llama3
 use models.mixtral: Mixtral
-use models.mamba2: Mamba2
+use models.mamba2: Mamba2LM
 use models.rwkv: RWKV4
 use models.t5: T5
 """
@@ -35,7 +35,7 @@ SIZES = {
     "Mixtral": "V = 31, D = 64, F = 96, H = 4, G = 2, layers = 2",
     "Bert": "V = 31, D = 16, H = 2, layers = 2",
     "DeepSeekV2": "V = 31, D = 32, F = 48, H = 2, layers = 2",
-    "Mamba2": "V = 11, D = 16, layers = 1",
+    "Mamba2LM": "V = 11, D = 16, H = 4, N = 8, layers = 1",
     "RWKV4": "V = 11, D = 8, layers = 1",
     "T5": "V = 31, D = 16, F = 24, H = 2, K = 8, layers = 1",
 }
@@ -145,6 +145,9 @@ def check(name: str, precision: str, *quantize: Choice) -> set[str]:
     module = compile(load_source(Source("gpu.llm", f"{SPEC}\nmodel Small = {name} with {{\n{sizes}\n}}")), "Small")
     streamed = step(module, rows=True) if module.stream else rows(module)
     built = build(target(streamed, precision, quantize=quantize), find_target(precision))
+    for place in (built.model.graph, *built.model.functions):
+        names = [node.name for node in place.node]
+        assert len(set(names)) == len(names)
     found = list(written(built.model))
     bad = {
         f"{node.op_type} of {given}: {problem}"

@@ -195,7 +195,7 @@ def test_a_gpu_has_no_product_that_rounds_activations() -> None:
 
 def halved(nodes: list[onnx.NodeProto], output: int = FLOAT, precision: str = "float16", **parameters: int) -> Halved:
     """A graph x [2, 3] -> y in 16 bits; `output` is the type that y keeps."""
-    ports = [helper.make_tensor_value_info(n, FLOAT, shape) for n, shape in (("x", [2, 3]), ("y", None))]
+    ports = [helper.make_tensor_value_info(n, FLOAT, shape) for n, shape in (("x", [2, 3]), ("y", ["rows", "columns"]))]
     graph = helper.make_graph(nodes, "test", ports[:1], ports[1:])
     return half(graph, (), precision, parameters, (), {"x": NARROW[precision], "y": output}, {})
 

@@ -26,6 +26,9 @@ from .scope import FunctionScope, MainScope, Wire
 from .sizes import Sizes
 from .templates import Template
 
+PACKED = "weft.quantized."
+"""How the definitions of composites begin that compute with codes."""
+
 
 class Translator:
     """Writes one module. `ambients` gives the ambient values; `kernels` says which composites have an operator.
@@ -88,6 +91,8 @@ class Translator:
                 self.decisions.append(Decision(definition, kernel.operator, tuple(declined)))
                 return results
             declined.append(f"{kernel.operator}: {results.reason}")
+        if definition.startswith(PACKED):  # a body cannot read codes of which several lie in a byte
+            raise WeftError(errors.no_onnx_form(f"`{definition}` ({'; '.join(declined)})", activation.function.name))
         self.decisions.append(Decision(definition, "", tuple(declined)))
         return None
 
