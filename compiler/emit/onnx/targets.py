@@ -107,8 +107,10 @@ class Target:
 TARGETS = {
     "portable": Target("portable", STANDARD),
     "cpu": Target("cpu", PROCESSOR, turned=16),
-    "cuda": Target("cuda", GRAPHICS, providers=_GPU, turned=16, precision="float16"),
-    "cuda-bfloat16": Target("cuda-bfloat16", GRAPHICS, providers=_GPU, turned=16, precision="bfloat16"),
+    "cuda": Target("cuda", GRAPHICS, providers=_GPU, turned=16, precision="float16", refuse=refusal_on_gpu),
+    "cuda-bfloat16": Target(
+        "cuda-bfloat16", GRAPHICS, providers=_GPU, turned=16, precision="bfloat16", refuse=refusal_on_gpu
+    ),
 }
 
 
