@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 import pytest
 import weft
 from numpy.typing import NDArray
-from weft.compiler.emit.onnx import build, composites, describe_onnx, to_onnx
+from weft.compiler.emit.onnx import build, describe_onnx, targets, to_onnx
 from weft.compiler.emit.weights import random_weights
 from weft.compiler.ir.control import repeat
 from weft.compiler.ir.graph import Value
@@ -322,8 +323,9 @@ COMPOSITES: dict[str, tuple[str, str, str, str]] = {
 
 @pytest.fixture
 def claims(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Takes all claims away, so that composites are written from their bodies."""
-    yield lambda: [monkeypatch.delitem(composites.PORTABLE, name) for name in list(composites.PORTABLE)] and None
+    """Takes all kernels away, so that composites are written from their bodies."""
+    bare = replace(targets.TARGETS["portable"], kernels={})
+    yield lambda: monkeypatch.setitem(targets.TARGETS, "portable", bare)
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
