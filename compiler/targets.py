@@ -97,4 +97,4 @@ def after_rules(
     experts = Experts(quantize, MIX_GROUPED in found.kernels)
     attention = CachedAttention(found.refuse, found.turned, reach)
     fewer_bits = (Quantize(quantize),) if quantize else ()
-    return (*passes(), experts, Recurrences(), Join(kind), attention, KeepLast(), *fewer_bits, *passes())
+    return (*passes(), experts, Recurrences(), Join(kind, narrow=True), attention, KeepLast(), *fewer_bits, *passes())
