@@ -69,7 +69,7 @@ class Join:
     """Join the products of one value. `kind` says which weights may lie in one matrix: those of one kind.
 
     `narrow` leaves out those that are wider than what they are made of: cutting a wide result apart costs as much as
-    joining saves (measured on the two sides of a gate: none to 9 % of the time of a token).
+    joining saves (measured on the two sides of a gate: none to 9 % of the time of a token on one machine).
     """
 
     kind: Kind = lambda path: ""
