@@ -181,29 +181,29 @@ def stand_for(module: Module, derived: Derived, weights: Mapping[str, Array]) ->
     return found
 
 
-def _returned(source: Source, matrix: Array, base: Path, found: dict[str, Array]) -> None:
-    """Put what a matrix holds back into the weights that it was made from."""
+def _returned(source: Source, array: Array, base: Path, found: dict[str, Array]) -> None:
+    """Put what was made from some weights back into them."""
+    array = array.reshape(_lengths(source, base, found))
     if isinstance(source, Joined):
-        start = 0
-        for part in source.parts:
-            width = _width(part, base, found)
-            _returned(part, matrix[:, start : start + width], base, found)
-            start += width
-        return
-    if not isinstance(source, Stored):
-        raise TypeError("a quantized matrix is part of nothing else")
-    path = ".".join(map(str, source.path(base)))
-    order = [i for group in source.dimensions for i in group]
-    shape = [found[path].shape[i] for i in order]
-    found[path] = np.transpose(matrix.reshape(shape), np.argsort(order)).astype(np.float32)
+        ends = np.cumsum([_lengths(part, base, found)[source.axis] for part in source.parts])
+        for part, piece in zip(source.parts, np.split(array, ends[:-1], axis=source.axis), strict=True):
+            _returned(part, piece, base, found)
+    elif isinstance(source, Stored):
+        path = ".".join(map(str, source.path(base)))
+        order = [i for group in source.dimensions for i in group]
+        shape = [found[path].shape[i] for i in order]
+        found[path] = np.transpose(array.reshape(shape), np.argsort(order)).astype(np.float32)
 
 
-def _width(source: Source, base: Path, found: Mapping[str, Array]) -> int:
-    """The columns of a stored weight as a matrix."""
-    if not isinstance(source, Stored):
+def _lengths(source: Source, base: Path, found: Mapping[str, Array]) -> tuple[int, ...]:
+    """The shape of what is made from some weights."""
+    if isinstance(source, Stored):
+        shape = found[".".join(map(str, source.path(base)))].shape
+        return tuple(prod(shape[i] for i in group) for group in source.dimensions)
+    if not isinstance(source, Joined):
         raise TypeError("only stored weights lie side by side")
-    shape = found[".".join(map(str, source.path(base)))].shape
-    return prod(shape[i] for i in source.dimensions[-1])
+    parts = [_lengths(part, base, found) for part in source.parts]
+    return tuple(sum(p[i] for p in parts) if i == source.axis else n for i, n in enumerate(parts[0]))
 
 
 def _path(name: str) -> Path:
