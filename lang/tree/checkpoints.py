@@ -83,7 +83,7 @@ class DefaultLayout(Tree):
 
 @dataclass(frozen=True)
 class StoredRename(Tree):
-    """`rename "bert." = "roberta."`: what stored names of the base say here."""
+    """`rename "encoder." = "model."`: what stored names of the base say here."""
 
     old: String
     new: String
@@ -91,7 +91,7 @@ class StoredRename(Tree):
 
 @dataclass(frozen=True)
 class Checkpoint(ItemTree):
-    """`checkpoint "MistralForCausalLM" for Mistral like "LlamaForCausalLM" { config { .. } weights { .. } }`.
+    """`checkpoint "MineForCausalLM" for Mine like "BaseForCausalLM" { config { .. } weights { .. } }`.
 
     Without a model it only serves to be built upon with `like`.
     """

@@ -61,7 +61,7 @@ Member = WeightDecl | DimDecl | StreamDecl | Require | Bind | Method
 
 @dataclass(frozen=True)
 class Use(ItemTree):
-    """`use attention: Attention, RoPE` or `use models.llama`; `names` is None for all."""
+    """`use attention: Attention, RoPE` or `use models.mine`; `names` is None for all."""
 
     path: tuple[str, ...]
     names: tuple[str, ...] | None
@@ -103,7 +103,7 @@ class Model(ItemTree):
 
 @dataclass(frozen=True)
 class DerivedModel(ItemTree):
-    """`model Tiny = Llama3 with { .. }`."""
+    """`model Tiny = Base with { .. }`."""
 
     name: str
     value: Expression
