@@ -110,8 +110,9 @@ class TestEveryModel:
         bench.check(bench.session.logits(bench.tokens()), bench.tokens())
 
     def test_steps_of_any_length_give_the_same_logits(self, bench: Bench) -> None:
+        assert bench.session.has_steps == bool(bench.module.stream)
         if not bench.module.stream:
-            pytest.skip("an encoder has no steps")
+            return
         tokens = bench.tokens()
         for cuts in ((1,) * 11, (4, 1, 6), (10, 1)):
             bench.check(bench.decoded(tokens, np.ones_like(tokens), cuts), tokens)
