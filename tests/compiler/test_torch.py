@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import keyword
+from collections.abc import Callable
 
 import modules
 import numpy as np
@@ -107,7 +108,7 @@ def test_there_is_one_class_per_block_with_arguments_for_what_differs() -> None:
     classes = [n.name for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
     assert classes == ["InChunks", "Embedding", "RMSNorm", "Linear", "Attention", "GatedMLP", "Blocks", "Quick"]
     functions = [n.name for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
-    assert functions == ["attend"]
+    assert functions == ["summed_nll", "attend"]
 
 
 def test_attention_is_the_kernel_with_the_structure_of_its_mask() -> None:
@@ -166,24 +167,39 @@ def test_parameters_of_other_sizes_are_arguments() -> None:
 # ------------------------------------------------------------------ training
 
 
-def test_the_loss_in_chunks_is_the_plain_loss() -> None:
-    module = modules.decoder()
+def squashed() -> Module:
+    """A model whose scores are results of `tanh`, which the backward pass reads."""
+    b = Body(tokens=integer(B, T))
+    h = b.take(b.param("table", real(V, D)), b.given[0], axis="V")
+    scores = b.tanh(b.dot(h, b.param("head", real(V, D)), over=("D",)))
+    root = Instance("Demo", (Parameter("table", real(V, D), NORMAL), Parameter("head", real(V, D), NORMAL)))
+    entry = b.done("Demo.forward", scores, block="Demo")
+    return Module("Demo", collect(entry), entry.name, root, ("T", "S"), "full", "B", "T")
+
+
+@pytest.mark.parametrize("make", [modules.decoder, squashed], ids=lambda m: m.__name__)
+def test_the_loss_in_chunks_is_the_plain_loss(make: Callable[[], Module]) -> None:
+    module = make()
     model = network(module, random_weights(module, 0))
     generator = torch.Generator().manual_seed(0)
     tokens, labels = (torch.randint(0, 11, (2, 5), generator=generator) for _ in range(2))
     weight = torch.rand(2, 5, generator=generator)
+    learned = weight.clone().requires_grad_()
     losses = F.cross_entropy(model(tokens).flatten(0, 1), labels.flatten(), reduction="none")
-    plain = (weight.flatten() * losses).sum() / weight.sum()
+    plain = (learned.flatten() * losses).sum() / learned.sum()
     plain.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters()}
     for rows in (3, 10, 1024):
-        model.zero_grad()
-        loss, penalties = model.loss(tokens, labels, weight, rows=rows)
-        assert penalties == {}
-        torch.testing.assert_close(loss, plain)
-        loss.backward()
-        for name, parameter in model.named_parameters():
-            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
+        for given in (weight, weight.clone().requires_grad_()):
+            model.zero_grad()
+            loss, penalties = model.loss(tokens, labels, given, rows=rows)
+            assert penalties == {}
+            torch.testing.assert_close(loss, plain)
+            loss.backward()
+            for name, parameter in model.named_parameters():
+                torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
+            if given.requires_grad:
+                torch.testing.assert_close(given.grad, learned.grad)
 
 
 def test_scores_of_all_tokens_never_exist_at_once() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Methods of the root that the emitter adds itself.
 ENCODE = "encode"
-ROOT_METHODS = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
+ROOT_METHODS = ("loss", "summed_loss", "token_scores", "initialise", "initial_states", "set_noise", "reset_parameters")
 
 
 Write = Callable[["Emission", Function, tuple[Given, ...]], Method]
@@ -155,7 +155,10 @@ COLLECTIVE = (
     *("shared_over", "reduced_over", "gathered_over", "part_over"),
     *("SharedOver", "ReducedOver", "GatheredOver", "GROUPS"),
 )
-HELPER_NAMES = ("masked_softmax", "kept", "masked_max", "largest", "dropout", "mix", *COLLECTIVE)
+HELPER_NAMES = (
+    *("masked_softmax", "kept", "masked_max", "largest", "dropout", "mix", "summed_nll", "InChunks"),
+    *COLLECTIVE,
+)
 TABLE = "TABLE"  # what tuples of numbers at the top of the file are called, with a number behind it
 
 

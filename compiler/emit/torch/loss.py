@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ....lang import errors
@@ -14,27 +13,43 @@ from .head import Head
 from .method import Method
 from .text import Line, laid_out
 
-FEWEST, MOST, SCORES = 512, 1024, 1 << 25
+FEWEST, MOST, SCORES = 512, 1024, 1 << 26
 """Tokens of a chunk on a CPU: as many as have so many scores, between these bounds."""
 ELSEWHERE = 4096
 """Tokens of a chunk where many are computed at once."""
 
 IN_CHUNKS = '''
+def summed_nll(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:  # [N, V], [N], [N] -> []
+    """The sum of the weighted cross-entropies of some tokens."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return (weight * F.cross_entropy(scores, labels, reduction="none")).sum()
+
+
 class InChunks(torch.autograd.Function):
-    """The sum of `part` over chunks of tokens. Gradients are made with each chunk, so that no scores outlive it."""
+    """The sum of `summed_nll` over chunks of tokens. Gradients are made with each chunk: no scores outlive it.
+
+    The gradient of scores takes their place, some tokens at a time, so that what is made for them fits a CPU's cache.
+    """
 
     @staticmethod
-    def forward(ctx, part, rows: int, weights: int, *given: Tensor) -> Tensor:
-        """`given`: as many weights, then what has a row for every token."""
+    def forward(ctx, scores_of, rows: int, weights: int, *given: Tensor) -> Tensor:
+        """`given`: as many weights, then states, labels and weights with a row for every token."""
         wanted = ctx.needs_input_grad[3:]
         gradients = [None if i < weights or not w else torch.empty_like(given[i]) for i, w in enumerate(wanted)]
         total = 0.0
         for start in range(0, len(given[-1]), rows):
-            chunk = [x[start : start + rows].detach() for x in given[weights:]]
-            learned = [x.requires_grad_() for x, w in zip((*given[:weights], *chunk), wanted) if w]
+            *states, labels, weight = (x[start : start + rows].detach() for x in given[weights:])
+            learned = [x.requires_grad_() for x, w in zip((*given[:weights], *states), wanted) if w]
             with torch.enable_grad():
-                value = part(*chunk)
-            made = iter(torch.autograd.grad(value, learned, allow_unused=True) if learned else ())
+                scores = scores_of(*states)
+            inner = scores.detach()
+            block = max(1, (1 << 20) // inner.shape[-1]) if inner.device.type == "cpu" else rows
+            for some, *known in zip(*(x.split(block) for x in (inner, labels, weight))):
+                with torch.enable_grad():
+                    value = summed_nll(some.requires_grad_(), *known)
+                some.detach().copy_(torch.autograd.grad(value, some)[0])
+                total = total + value.detach()
+            made = iter(torch.autograd.grad(scores, learned, inner, allow_unused=True) if learned else ())
             for i, gradient in ((i, next(made)) for i, w in enumerate(wanted) if w):
                 if i >= weights:
                     gradients[i][start : start + rows] = gradient
@@ -42,7 +57,6 @@ class InChunks(torch.autograd.Function):
                     gradients[i] = gradient
                 else:
                     gradients[i] += gradient
-            total = total + value.detach()
         ctx.gradients = gradients
         return total
 
@@ -51,6 +65,9 @@ class InChunks(torch.autograd.Function):
         made, ctx.gradients = ctx.gradients, None
         return None, None, None, *(None if x is None else x.mul_(gradient) for x in made)
 '''
+
+_FRESH = frozenset(("dot", "add", "sub", "mul", "div", "neg", "where"))
+"""Operations whose result is a new tensor that the backward pass has no need of."""
 
 
 def chunk_rows(scores: int) -> int:
@@ -68,10 +85,15 @@ def head_modules(head: Head) -> list[str]:
     return list(found)
 
 
-def loss_lines(
-    root: Method, hidden: Method | None, logits: Method | None, modules: Sequence[str] = ()
-) -> list[str]:
-    """The methods `loss` and, where the head is position-wise, `summed_loss`; the head uses weights of `modules`."""
+def _may_be_written_over(module: Module, name: str) -> bool:
+    """Whether the result of a function can become its own gradient."""
+    graph = module.functions[name].graph
+    node = graph[graph.outputs[0]]
+    return _may_be_written_over(module, node["callee"]) if node.op == "call" else node.op in _FRESH
+
+
+def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head: Head | None) -> list[str]:
+    """The methods `loss` and, where there is a head, `token_scores`."""
     entry, ambients = root.function, list(root.ordered_ambients())
     inputs = [name for name, _ in root.parameters if name not in root.optional]
     taken = {"labels", "weight", "rows"} & {name for name, _ in root.parameters}
@@ -81,7 +103,7 @@ def loss_lines(
     arguments = ", ".join(f"{n}: Tensor" for n in (*inputs, "labels", "weight", *ambients))
     arguments += "".join(f", {n}: Tensor | None = None" for n in root.optional)
     penalties = [n.removeprefix("penalty.") for n in entry.outputs if n.startswith("penalty.")]
-    if hidden is None or logits is None:
+    if head is None or hidden is None or logits is None:
         return _plain(arguments, ", ".join((*inputs, *ambients, *root.optional)), penalties)
     states = [f"hidden_{i}" if len(logits.parameters) > 1 else "hidden" for i in range(len(logits.parameters))]
     results = ", ".join((*states, *(f"{p}_penalty" for p in penalties)))
@@ -89,11 +111,12 @@ def loss_lines(
     shown = ", ".join(f"{json.dumps(p)}: {p}_penalty" for p in penalties)
     typed = ", ".join(f"{s}: Tensor" for s in states)
     rows = ", ".join(f"{s}[None]" for s in states)
-    head = f"def loss(self, {arguments}, rows: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:"
+    opening = f"def loss(self, {arguments}, rows: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:"
     size = logits.types[0].axes[-1].size.value
-    owned = (f"self{m}.parameters()" if m else "self.parameters(recurse=False)" for m in modules)
+    owned = (f"self{m}.parameters()" if m else "self.parameters(recurse=False)" for m in head_modules(head))
+    copied = "" if _may_be_written_over(head.module, head.logits) else ".clone()"
     return [
-        *laid_out(Line(head, 1), head),
+        *laid_out(Line(opening, 1), opening),
         '        """The mean cross-entropy in nats over all labels, by weight, and the penalties.',
         "",
         "        Scores are made for `rows` tokens at a time, never for all.",
@@ -102,20 +125,21 @@ def loss_lines(
         f"        {results} = self.{hidden.name}({given})",
         f'        rows = rows or ({chunk_rows(size)} if labels.device.type == "cpu" else {ELSEWHERE})',
         f"        tokens = [x.flatten(0, 1) for x in ({', '.join((*states, 'labels', 'weight'))})]",
-        "        if torch.is_grad_enabled() and not torch.compiler.is_compiling():",
+        "        known = not (weight.requires_grad or torch.compiler.is_compiling())",
+        "        if torch.is_grad_enabled() and known:",
         f"            weights = [{', '.join(f'*{o}' for o in owned)}]",
-        "            total = InChunks.apply(self.summed_loss, rows, len(weights), *weights, *tokens)",
+        "            total = InChunks.apply(self.token_scores, rows, len(weights), *weights, *tokens)",
         "        else:  # a compiler sees through this",
         "            total = 0.0",
         "            for chunk in zip(*(x.split(rows) for x in tokens), strict=True):",
         "                total = total + checkpoint(self.summed_loss, *chunk, use_reentrant=False)",
         f"        return total / weight.sum(), {{{shown}}}",
         "",
-        f"    def summed_loss(self, {typed}, labels: Tensor, weight: Tensor) -> Tensor:  # [T, ..], [T], [T] -> []",
-        '        """The sum of the weighted cross-entropies of some tokens."""',
-        f"        scores = self.{logits.name}({rows})[0]  # [T, V]",
-        "        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))",
-        '        return (weight * F.cross_entropy(scores, labels, reduction="none")).sum()',
+        f"    def token_scores(self, {typed}) -> Tensor:  # [N, ..] -> [N, V]",
+        f"        return self.{logits.name}({rows})[0]{copied}",
+        "",
+        f"    def summed_loss(self, {typed}, labels: Tensor, weight: Tensor) -> Tensor:  # [N, ..], [N], [N] -> []",
+        f"        return summed_nll(self.token_scores({', '.join(states)}), labels, weight)",
     ]
 
 

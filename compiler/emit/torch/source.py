@@ -11,7 +11,7 @@ from .classes import Class, Draft, class_lines, construction, draft, finish
 from .emission import Emission
 from .head import Head, is_language_model, split
 from .helpers import helper_texts
-from .loss import IN_CHUNKS, head_modules, loss_lines
+from .loss import IN_CHUNKS, loss_lines
 from .method import Method
 from .noise import noise_lines, refuse_shared_noise
 from .places import instance_at
@@ -177,8 +177,7 @@ def _root_lines(emission: Emission, classes: list[Class], root: Method, head: He
             next((m for found in named.values() for m in found if head and m.function.name == name), None)
             for name in ((head.hidden, head.logits) if head else ("", ""))
         )
-        modules = head_modules(head) if head else ()
-        sections.append([emission.blanks.fill(line) for line in loss_lines(root, hidden, logits, modules)])
+        sections.append([emission.blanks.fill(line) for line in loss_lines(root, hidden, logits, head)])
     if emission.is_step:
         sections.append(initial_states_lines(module, _first_parameter(module)))
     drawn = [c.name for c in classes if c.drafts[0].reset]
