@@ -75,7 +75,7 @@ class Emitted:
     def scores(self, states: tuple[Tensor, ...]) -> Tensor:
         """The scores [.., V] of states [.., D], in float32 or more."""
         logits: Any = getattr(self.model, "logits", None)
-        found: Tensor = states[0] if logits is None else logits(*(s[None] for s in states))[0]
+        found: Tensor = states[0] if logits is None else logits(*(s[None] for s in states)).squeeze(0)
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def pooled(self, batch: Batch, values: Tensor) -> Tensor:

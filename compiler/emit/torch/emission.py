@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Methods of the root that the emitter adds itself.
 ENCODE = "encode"
-ROOT_METHODS = ("loss", "summed_loss", "token_scores", "initialise", "initial_states", "set_noise", "reset_parameters")
+ROOT_METHODS = ("loss", "summed_loss", "initialise", "initial_states", "set_noise", "reset_parameters")
 
 
 Write = Callable[["Emission", Function, tuple[Given, ...]], Method]

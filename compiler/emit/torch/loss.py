@@ -32,7 +32,7 @@ class InChunks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, scores_of, rows: int, weights: int, *given: Tensor) -> Tensor:
+    def forward(ctx, logits, rows: int, weights: int, *given: Tensor) -> Tensor:
         """`given`: as many weights, then states, labels and weights with a row for every token."""
         wanted = ctx.needs_input_grad[3:]
         gradients = [None if i < weights or not w else torch.empty_like(given[i]) for i, w in enumerate(wanted)]
@@ -41,15 +41,15 @@ class InChunks(torch.autograd.Function):
             *states, labels, weight = (x[start : start + rows].detach() for x in given[weights:])
             learned = [x.requires_grad_() for x, w in zip((*given[:weights], *states), wanted) if w]
             with torch.enable_grad():
-                scores = scores_of(*states)
-            inner = scores.detach()
-            block = max(1, (1 << 20) // inner.shape[-1]) if inner.device.type == "cpu" else rows
-            for some, *known in zip(*(x.split(block) for x in (inner, labels, weight))):
+                scores = logits(*(x[None] for x in states))
+            values = scores.detach()  # scores at first, their gradient in the end
+            block = max(1, (1 << 20) // values.shape[-1]) if values.device.type == "cpu" else rows
+            for some, *known in zip(*(x.split(block) for x in (values[0], labels, weight))):
                 with torch.enable_grad():
                     value = summed_nll(some.requires_grad_(), *known)
                 some.detach().copy_(torch.autograd.grad(value, some)[0])
                 total = total + value.detach()
-            made = iter(torch.autograd.grad(scores, learned, inner, allow_unused=True) if learned else ())
+            made = iter(torch.autograd.grad(scores, learned, values, allow_unused=True) if learned else ())
             for i, gradient in ((i, next(made)) for i, w in enumerate(wanted) if w):
                 if i >= weights:
                     gradients[i][start : start + rows] = gradient
@@ -93,7 +93,7 @@ def _may_be_written_over(module: Module, name: str) -> bool:
 
 
 def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head: Head | None) -> list[str]:
-    """The methods `loss` and, where there is a head, `token_scores`."""
+    """The methods `loss` and, where there is a head, `summed_loss`."""
     entry, ambients = root.function, list(root.ordered_ambients())
     inputs = [name for name, _ in root.parameters if name not in root.optional]
     taken = {"labels", "weight", "rows"} & {name for name, _ in root.parameters}
@@ -114,7 +114,9 @@ def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head:
     opening = f"def loss(self, {arguments}, rows: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:"
     size = logits.types[0].axes[-1].size.value
     owned = (f"self{m}.parameters()" if m else "self.parameters(recurse=False)" for m in head_modules(head))
-    copied = "" if _may_be_written_over(head.module, head.logits) else ".clone()"
+    method = f"self.{logits.name}"
+    if not _may_be_written_over(head.module, head.logits):
+        method = f"lambda *states: {method}(*states).clone()"
     return [
         *laid_out(Line(opening, 1), opening),
         '        """The mean cross-entropy in nats over all labels, by weight, and the penalties.',
@@ -128,18 +130,15 @@ def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head:
         "        known = not (weight.requires_grad or torch.compiler.is_compiling())",
         "        if torch.is_grad_enabled() and known:",
         f"            weights = [{', '.join(f'*{o}' for o in owned)}]",
-        "            total = InChunks.apply(self.token_scores, rows, len(weights), *weights, *tokens)",
+        f"            total = InChunks.apply({method}, rows, len(weights), *weights, *tokens)",
         "        else:  # a compiler sees through this",
         "            total = 0.0",
         "            for chunk in zip(*(x.split(rows) for x in tokens), strict=True):",
         "                total = total + checkpoint(self.summed_loss, *chunk, use_reentrant=False)",
         f"        return total / weight.sum(), {{{shown}}}",
         "",
-        f"    def token_scores(self, {typed}) -> Tensor:  # [N, ..] -> [N, V]",
-        f"        return self.{logits.name}({rows})[0]{copied}",
-        "",
         f"    def summed_loss(self, {typed}, labels: Tensor, weight: Tensor) -> Tensor:  # [N, ..], [N], [N] -> []",
-        f"        return summed_nll(self.token_scores({', '.join(states)}), labels, weight)",
+        f"        return summed_nll(self.{logits.name}({rows}).squeeze(0), labels, weight)",
     ]
 
 
