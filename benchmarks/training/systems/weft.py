@@ -5,10 +5,11 @@ It is written in a process of its own, so that the one that trains does not hold
 
 from __future__ import annotations
 
-import runpy
+import atexit
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -33,10 +34,11 @@ def build(shape: Shape, length: int):  # type: ignore[no-untyped-def]
     else:
         text = f"use models.gpt2: GPT2\nmodel Bench = GPT2 with {{\n {sizes} N = {length}\n}}\n"
     source = subprocess.run([sys.executable, "-c", WRITE, text], capture_output=True, text=True, check=True).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench.py"
-        path.write_text(source)
-        network = runpy.run_path(str(path))["Bench"]()
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)  # a compiler reads the file later, and imports it by its name
+    (Path(folder.name) / "weft_bench.py").write_text(source)
+    sys.path.append(folder.name)
+    network = import_module("weft_bench").Bench()
     network.initialise(0)
 
     def loss(call, tokens, labels):  # type: ignore[no-untyped-def]
