@@ -23,7 +23,16 @@ def decided(
     module: Module, weights: Mapping[str, Array], reading: Reading, sizes: tuple[int, int], unit: float,
     ambient: Mapping[str, Array] | None = None, candidates: int = CANDIDATES,
 ) -> dict[str, Array] | None:
-    """Rows of inputs on which a precision cannot turn a hard choice; None for a model that makes none.
+    """Rows of inputs on which a precision cannot turn a hard choice; None for a model that makes none."""
+    found = clearest(module, weights, reading, sizes, unit, ambient, candidates)
+    return None if found is None else found[0]
+
+
+def clearest(
+    module: Module, weights: Mapping[str, Array], reading: Reading, sizes: tuple[int, int], unit: float,
+    ambient: Mapping[str, Array] | None = None, candidates: int = CANDIDATES,
+) -> tuple[dict[str, Array], float] | None:
+    """Rows of inputs whose hard choices are far apart, and how far in spreads; None for a model that makes none.
 
     A `top` of two scores that are nearer than rounding can tell apart is a coin toss, after which two correct programs
     differ wholly; so is a `round` of a number between two others. Of many random rows those are taken whose closest
@@ -59,7 +68,7 @@ def decided(
         margin = _of_ranks(count, exact, others) if count else _of_steps(exact, others)
         closest = np.minimum(closest, margin)
     best = np.argsort(-closest, kind="stable")[:ROWS]
-    return {name: array[best] for name, array in given.items()}
+    return {name: array[best] for name, array in given.items()}, float(closest[best].min())
 
 
 def _of_ranks(count: int, scores: Array, noisy: Sequence[Array]) -> Array:

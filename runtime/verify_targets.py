@@ -37,7 +37,7 @@ from ..compiler.stream import rows, step
 from ..compiler.targets import target
 from ..compiler.tolerance import FLOAT32, Scale, Verdict, judge
 from ..compiler.weights import Derived, stand_for
-from .decided import decided
+from .decided import clearest, decided
 from .export_folder import CPU
 from .inputs import Reading
 from .model import build
@@ -55,6 +55,10 @@ BEYOND, LONGEST = 12, 256
 # Texts of such a length among which the most decided one is taken, where a model makes hard choices; the same for
 # texts whose keys and values become codes, and at most so many of these: each is a choice, and one of many is close.
 FEW, SOME, CODES = 4, 24, 24_576
+# How far from another code all of them have to be, in spreads of float32, and the tokens of a text without choice.
+CLEAR, SHORTEST = 6.0, 2
+# Runs that estimate what rounding errs, where a few leave it open.
+MANY = 16
 
 Result = tuple[str, Verdict, str]
 
@@ -196,18 +200,31 @@ class _Case:
         values = Derived(prepared, self.weights, found)
         held = {path: values[path] for path, _ in prepared.parameters()}
         per_token = sum(largest.size for largest in found.caches.values())
-        length = max(2, min(self.tokens.shape[1], CODES // per_token))
-        row = ambient_of(1, length)
-        given = decided(prepared, held, self.reading, (length, length), FLOAT32, row, SOME)
-        assert given is not None
-        rows = ambient_of(len(given[self.reading.tokens]), length)
+        given, rows = self._clear(prepared, held, max(SHORTEST, min(self.tokens.shape[1], CODES // per_token)))
         exact = run(prepared, held, given, rows).values[0]
-        random, own = tolerance.scales(prepared, held, given, rows)[0], self._plain(self.weights, given)
+        own = self._plain(self.weights, given)
         session = Session(to_onnx(prepared, self.weights, folder, rounding=found))
+        logits = self._logits(session, given)
+
+        def judged(runs: int) -> Verdict:
+            random = tolerance.scales(prepared, held, given, rows, runs=runs)[0]
+            return _judged(logits, exact, Scale(max(random.rms, own.rms), max(random.max, own.max)))
+
+        verdict = judged(3)
         kinds = sorted({state["kind"] for state in session.manifest["states"] if state["bits"]})
-        scale = Scale(max(random.rms, own.rms), max(random.max, own.max))
-        verdict = _judged(self._logits(session, given), exact, scale)
-        return f"{asked} caches, {TARGET}", verdict, f"{' and '.join(kinds)}, codes of {asked.removeprefix('int')} bits"
+        note = f"{' and '.join(kinds)}, codes of {asked.removeprefix('int')} bits"
+        return f"{asked} caches, {TARGET}", judged(MANY) if verdict.close else verdict, note
+
+    def _clear(
+        self, prepared: Module, held: Mapping[str, Array], length: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Texts of `length` tokens or fewer, none of whose codes float32 can turn, and the ambient values of rows."""
+        found = clearest(prepared, held, self.reading, (length, length), FLOAT32, ambient_of(1, length), SOME)
+        assert found is not None  # codes are rounded
+        given, apart = found
+        if apart < CLEAR and length > SHORTEST:
+            return self._clear(prepared, held, max(SHORTEST, length // 2))
+        return given, ambient_of(len(given[self.reading.tokens]), length)
 
     def _plain(self, weights: Mapping[str, Array], given: Mapping[str, Array]) -> Scale:
         """What plain PyTorch errs in float32, with numbers in its caches."""

@@ -97,12 +97,11 @@ class Learning(ABC):
 
 
 class NextToken(Learning):
-    """Cross-entropy of the next token in nats, by the `loss` that is emitted with the model, as written or compiled."""
+    """Cross-entropy of the next token in nats, by the `loss` that is emitted with the model."""
 
     def __init__(self, learner: Emitted, plan: StagePlan) -> None:
         super().__init__(learner, plan, "token")
-        loss: Any = learner.model.loss
-        self._loss = torch.compile(loss, dynamic=False) if plan.compile else loss
+        self._loss: Any = learner.model.loss
         self._names = list(learner.loss_inputs)
 
     def total(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -55,11 +55,11 @@ def objective_of(
     """The objective of a stage for its emitted module `model`, with its companions."""
     learner = Emitted(chosen.module, model, stage.precision, torch.device(device))
     term = stage.loss.objective
-    if _plain(program, stage) and hasattr(model, "loss"):
-        return NextToken(learner, stage)
-    if stage.compile:
+    if stage.compile:  # the head and the loss go in chunks, which make their gradients themselves
         whole: Any = "hidden" if hasattr(model, "hidden") else "forward"
         setattr(model, whole, torch.compile(getattr(model, whole), dynamic=False))
+    if _plain(program, stage) and hasattr(model, "loss"):
+        return NextToken(learner, stage)
     companions = {
         name: companion(name, term[name], stage, chosen.module, run, origin, device) for name in compiled.companions
     }

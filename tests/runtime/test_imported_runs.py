@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from weft.cli import main
+from weft.lang.chat_templates import template_text
 from weft.runtime.run import Run
 from weft.runtime.tokenizer import Tokenizer
 
@@ -110,6 +111,23 @@ def test_a_stage_starts_from_it_and_gives_a_run_that_goes_back(folder: Path) -> 
     assert main(["export", str(tuned.folder), "--to", "hf", "--out", str(folder / "back")]) == 0
     back = transformers.AutoModelForCausalLM.from_pretrained(folder / "back")
     assert back.config.hidden_size == 32 and (folder / "back" / "tokenizer_config.json").is_file()
+
+
+def test_a_run_speaks_as_the_chats_that_it_learned_last(folder: Path) -> None:
+    chats = [{"messages": [{"role": "user", "content": "warp"}, {"role": "assistant", "content": "weft"}]}] * 20
+    (folder / "chats.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
+    source = 'text("*.txt", validation = 0.1) |> pack(16)'
+    before = "run"
+    for template in ("alpaca", "mistral"):
+        assert source in RECIPE
+        recipe = RECIPE.replace(source, f'chat("chats.jsonl", template = {template}, validation = 0.2)')
+        recipe = recipe.replace('"run"', f'"{before}"').replace("64", "8192")
+        spec = folder / f"{template}.llm"
+        spec.write_text((folder / "run" / "spec.llm").read_text() + recipe)
+        assert main(["train", str(spec), "--out", str(folder / template)]) == 0
+        found = Run(folder / template).conventions
+        assert found is not None and found.template == template_text(template)
+        before = template
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,6 @@ MODULE_ATTRIBUTES = frozenset(
 )
 
 
-def is_identifier(text: str) -> bool:
-    """Whether a text can stand in source as a name: ASCII, no keyword, not hidden by or hiding a builtin."""
-    return IDENTIFIER.match(text) is not None and text not in RESERVED and not text.startswith("__")
-
-
 def identifier(text: str, fallback: str) -> str:
     """`text` made fit to be a name of ours: with an underscore behind it if it is taken, or `fallback`."""
     if IDENTIFIER.match(text) is None or text.startswith("__"):
