@@ -106,6 +106,7 @@ class _Case:
         reach = longest_context(module)
         sizes = (min(12, reach or 12), 15 if reach is None else min(12, reach))
         drawn = self.reading.drawn(2, *sizes, draw)
+        self.sizes = sizes
         self.given = decided(module, weights, self.reading, sizes, FLOAT32) or drawn
         self.tokens = self.given[self.reading.tokens]
         self.exact = run(module, weights, self.given).values[0]
@@ -125,7 +126,7 @@ class _Case:
         """The target's kernels: whole rows, pieces of one row, rows of different lengths."""
         prepared = target(self.decoder, TARGET)
         session = self._session(prepared, folder)
-        scale = self._scale(self.weights, self.exact)
+        scale = self._scale(self.weights, self.exact, self.given)
         kernels = sum(n for found in session.manifest["kernels"].values() for o, n in found.items() if o != "body")
         note = f"{session.manifest['cache']} caches, {kernels} kernels" if self.module.stream else f"{kernels} kernels"
         yield f"target {TARGET}", _judged(self._logits(session), self.exact, scale), note
@@ -180,12 +181,15 @@ class _Case:
         if not codes:
             return None
         values = stand_for(prepared, Derived(prepared, self.weights), self.weights)
-        exact = run(self.module, values, self.given).values[0]
-        unit = FLOAT32 if choice.activations == 32 else EIGHT_BITS
+        given, unit = self.given, FLOAT32
+        if choice.activations < 32:
+            unit = EIGHT_BITS
+            given = decided(self.module, values, self.reading, self.sizes, unit) or given
+        exact = run(self.module, values, given).values[0]
         session = self._session(prepared, folder)
-        scale = self._scale(values, exact, unit)
+        scale = self._scale(values, exact, given, unit)
         note = f"{len(codes)} matrices" + (", activations in 8 bits, too" if unit == EIGHT_BITS else "")
-        return f"{name}, {TARGET}", _judged(self._logits(session), exact, scale), note
+        return f"{name}, {TARGET}", _judged(self._logits(session, given), exact, scale), note
 
     def remembered(self, asked: str, folder: Path) -> Result | None:
         """Caches of codes, against what the codes stand for; None for a model that has no caches to hold them.
@@ -231,10 +235,12 @@ class _Case:
         exact = run(self.module, weights, given).values[0]
         return tolerance.errors(self._torch(weights, given), exact)
 
-    def _scale(self, weights: Mapping[str, Array], exact: Array, unit: float = FLOAT32) -> Scale:
+    def _scale(
+        self, weights: Mapping[str, Array], exact: Array, given: Mapping[str, Array], unit: float = FLOAT32
+    ) -> Scale:
         """What a precision must err at least: the larger of the random estimate and what plain PyTorch errs."""
-        found = tolerance.scales(self.module, weights, self.given, unit=unit)[0]
-        plain = tolerance.errors(self._torch(weights, self.given), exact)
+        found = tolerance.scales(self.module, weights, given, unit=unit)[0]
+        plain = tolerance.errors(self._torch(weights, given), exact)
         return Scale(max(found.rms, plain.rms), max(found.max, plain.max))
 
     def _torch(self, weights: Mapping[str, Array], given: Mapping[str, Array]) -> Array:
