@@ -30,7 +30,8 @@ def rope(writer: Writer) -> tuple[Expr, ...] | None:
     a, b = (writer.scope.names.take(n) for n in ("a", "b"))
     writer.scope.line(f"{a}, {b} = {x.text}.chunk(2, dim=-1)", ((*x.axes[:-1], j),))
     cos, sin = (writer.scope.names.take(n) for n in ("cos", "sin"))
-    writer.scope.line(f"{cos}, {sin} = {angle.text}.cos(), {angle.text}.sin()")
+    # What is stacked is kept in memory: torch.compile would compute both anew in every kernel that reads them.
+    writer.scope.line(f"{cos}, {sin} = torch.stack(({angle.text}.cos(), {angle.text}.sin()))")
     text = f"torch.cat(({a} * {cos} - {b} * {sin}, {b} * {cos} + {a} * {sin}), dim=-1)"
     wide = Expr(text, Level.ATOM, x.axes, max(x.precision, angle.precision))
     type = graph.type(graph.outputs[0])
