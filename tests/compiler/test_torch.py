@@ -6,6 +6,7 @@ import ast
 import hashlib
 import keyword
 from collections.abc import Callable
+from functools import partial
 
 import modules
 import numpy as np
@@ -167,17 +168,24 @@ def test_parameters_of_other_sizes_are_arguments() -> None:
 # ------------------------------------------------------------------ training
 
 
-def squashed() -> Module:
-    """A model whose scores are results of `tanh`, which the backward pass reads."""
+def headed(words: int, squashed: bool) -> Module:
+    """Nothing but a table and a head, whose scores may be results of `tanh`, which the backward pass reads."""
+    table = real(axis("V", words), D)
     b = Body(tokens=integer(B, T))
-    h = b.take(b.param("table", real(V, D)), b.given[0], axis="V")
-    scores = b.tanh(b.dot(h, b.param("head", real(V, D)), over=("D",)))
-    root = Instance("Demo", (Parameter("table", real(V, D), NORMAL), Parameter("head", real(V, D), NORMAL)))
-    entry = b.done("Demo.forward", scores, block="Demo")
+    scores = b.dot(b.take(b.param("table", table), b.given[0], axis="V"), b.param("head", table), over=("D",))
+    root = Instance("Demo", (Parameter("table", table, NORMAL), Parameter("head", table, NORMAL)))
+    entry = b.done("Demo.forward", b.tanh(scores) if squashed else scores, block="Demo")
     return Module("Demo", collect(entry), entry.name, root, ("T", "S"), "full", "B", "T")
 
 
-@pytest.mark.parametrize("make", [modules.decoder, squashed], ids=lambda m: m.__name__)
+LOSSES = {
+    "a decoder": modules.decoder,
+    "scores that are read again": partial(headed, 11, True),
+    "scores that take several blocks": partial(headed, 2**18, False),
+}
+
+
+@pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
 def test_the_loss_in_chunks_is_the_plain_loss(make: Callable[[], Module]) -> None:
     module = make()
     model = network(module, random_weights(module, 0))
