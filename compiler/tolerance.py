@@ -23,6 +23,10 @@ class Scale(NamedTuple):
     rms: float
     max: float
 
+    def or_more(self, other: Scale) -> Scale:
+        """The larger of both, one by one."""
+        return Scale(max(self.rms, other.rms), max(self.max, other.max))
+
 
 class Verdict(NamedTuple):
     """Errors as multiples of the expected ones: `accepted` within the limits, `close` beyond half of them."""

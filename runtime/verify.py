@@ -159,7 +159,7 @@ class _Verification:
         yield self._check("PyTorch float32", baseline)
         # The estimate is a random one: what plain PyTorch errs (within its own limit above) is as good a measure.
         plain = tolerance.errors(np.asarray(baseline, np.float64), self.exact)
-        self.scale32 = Scale(max(self.scale32.rms, plain.rms), max(self.scale32.max, plain.max))
+        self.scale32 = self.scale32.or_more(plain)
         if self.back_ends.bfloat16:
             yield self._bfloat16()
         if self.back_ends.compiled:

@@ -8,7 +8,7 @@ measured where there are trained weights and texts (`weft export`).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,8 @@ BEYOND, LONGEST = 12, 256
 FEW, SOME, CODES = 4, 24, 24_576
 # How far from another code all of them have to be, in spreads of float32, and the tokens of a text without choice.
 CLEAR, SHORTEST = 6.0, 2
-# Runs that estimate what rounding errs, where a few leave it open.
-MANY = 16
+# Runs that estimate what rounding errs, and where these leave it open.
+RUNS, MANY = 3, 16
 
 Result = tuple[str, Verdict, str]
 
@@ -159,7 +159,7 @@ class _Case:
         for at in range(length - BEYOND, length):
             logits, states = session.step(tokens[:, at : at + 1], states)
             parts.append(logits)
-        scale = Scale(max(random.rms, own.rms), max(random.max, own.max))
+        scale = random.or_more(own)
         note = f"rings, {length - BEYOND} + {BEYOND} x 1"
         return f"target {TARGET}, beyond its windows", _judged(np.concatenate(parts, 1), exact, scale), note
 
@@ -187,9 +187,7 @@ class _Case:
             given = decided(self.module, values, self.reading, self.sizes, unit) or given
         exact = run(self.module, values, given).values[0]
         logits = self._logits(self._session(prepared, folder), given)
-        verdict = _judged(logits, exact, self._scale(values, exact, given, unit))
-        if verdict.close:
-            verdict = _judged(logits, exact, self._scale(values, exact, given, unit, MANY))
+        verdict = _settled(lambda runs: _judged(logits, exact, self._scale(values, exact, given, unit, runs)))
         note = f"{len(codes)} matrices" + (", activations in 8 bits, too" if unit == EIGHT_BITS else "")
         return f"{name}, {TARGET}", verdict, note
 
@@ -214,12 +212,11 @@ class _Case:
 
         def judged(runs: int) -> Verdict:
             random = tolerance.scales(prepared, held, given, rows, runs=runs)[0]
-            return _judged(logits, exact, Scale(max(random.rms, own.rms), max(random.max, own.max)))
+            return _judged(logits, exact, random.or_more(own))
 
-        verdict = judged(3)
         kinds = sorted({state["kind"] for state in session.manifest["states"] if state["bits"]})
         note = f"{' and '.join(kinds)}, codes of {asked.removeprefix('int')} bits"
-        return f"{asked} caches, {TARGET}", judged(MANY) if verdict.close else verdict, note
+        return f"{asked} caches, {TARGET}", _settled(judged), note
 
     def _clear(
         self, prepared: Module, held: Mapping[str, Array], length: int
@@ -239,12 +236,11 @@ class _Case:
 
     def _scale(
         self, weights: Mapping[str, Array], exact: Array, given: Mapping[str, Array], unit: float = FLOAT32,
-        runs: int = 3,
+        runs: int = RUNS,
     ) -> Scale:
         """What a precision must err at least: the larger of the random estimate and what plain PyTorch errs."""
         found = tolerance.scales(self.module, weights, given, unit=unit, runs=runs)[0]
-        plain = tolerance.errors(self._torch(weights, given), exact)
-        return Scale(max(found.rms, plain.rms), max(found.max, plain.max))
+        return found.or_more(tolerance.errors(self._torch(weights, given), exact))
 
     def _torch(self, weights: Mapping[str, Array], given: Mapping[str, Array]) -> Array:
         """Logits of plain PyTorch in float32."""
@@ -256,6 +252,12 @@ class _Case:
         with torch.no_grad():
             output = self.model(*inputs, **beside)
         return np.asarray((output[0] if isinstance(output, tuple) else output).numpy(), np.float64)
+
+
+def _settled(judged: Callable[[int], Verdict]) -> Verdict:
+    """What a few runs of the estimate say, or many where that is close."""
+    verdict = judged(RUNS)
+    return judged(MANY) if verdict.close else verdict
 
 
 def _judged(candidate: Array, exact: Array, scale: Scale) -> Verdict:

@@ -32,7 +32,7 @@ from ..examples.padded import PaddedExamples
 from ..hub.record import carry
 from ..model import build, save_tensors
 from ..optim.updates import updates
-from ..progress import Reporter, Silent, duration
+from ..progress import Reporter, duration
 from ..reinforcement.stage import REINFORCED, reinforced
 from ..run import Run, enter, exclusive
 from ..trained import Trained
@@ -47,11 +47,9 @@ from .stage_data import stage_data
 from .stage_model import StageModel, stage_model
 from .support import check_trainable, check_vocabulary
 from .task import Task
-from .train import HERE, Options, Result, train
+from .train import HERE, SILENT, Options, Result, train
 from .value_head import keep_value_head
 from .virtual_tokens import WithVirtualTokens
-
-SILENT = Silent()
 
 
 @dataclass(frozen=True)
