@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,24 @@ def test_every_stage_learns_from_where_the_one_before_ended(life: Run) -> None:
         seen = [row.validation for row in rows if row.validation is not None]
         assert seen[-1] < seen[0], stage
     assert read_history(life.stage("wish") / "loss.csv")[0].loss == pytest.approx(np.log(2), rel=1e-6)
+
+
+def test_a_compiled_stage_compiles_all_but_head_and_loss_and_learns_the_same(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    compiler = torch.compile
+
+    def watched(function: Callable[..., torch.Tensor], **settings: bool) -> Callable[..., torch.Tensor]:
+        found.append(function.__name__)
+        return compiler(function, backend="eager", **settings)
+
+    plain = weights(train(tmp_path / "plain", texts), "read")
+    monkeypatch.setattr(torch, "compile", watched)
+    monkeypatch.setitem(globals(), "SPEC", SPEC.replace("    loss   =", "    compile = true\n    loss   ="))
+    compiled = weights(train(tmp_path / "compiled", texts), "read")
+    assert found == ["hidden"]
+    assert all(torch.allclose(compiled[name], plain[name], atol=1e-6) for name in plain)
 
 
 def test_adapters_are_merged_and_kept_beside(life: Run) -> None:
