@@ -37,11 +37,8 @@ def main() -> None:
         words = torch.randint(0, shape.vocabulary, (asked.rows, asked.tokens + 1))
     network.to(asked.device).train()
     tokens, labels = words[:, :-1].contiguous(), words[:, 1:].contiguous()
-    weft = asked.system == "weft"
-    call = network.loss if weft else network
-    if asked.compile and weft:  # all but head and loss, as `weft train` does
-        network.hidden = torch.compile(network.hidden)
-    elif asked.compile:
+    call = network.loss if asked.system == "weft" else network
+    if asked.compile:
         call = torch.compile(call)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     _say(version=system.VERSION, torch=torch.__version__, parameters=sum(p.numel() for p in network.parameters()))

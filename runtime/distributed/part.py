@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from ..hub.tensors import write_tensors
 from ..training.objective import Learning
 from .objective import Together
-from .parts import Parts, PartsOfModel
+from .parts import Parts, PartsOfModel, layers
 from .pipeline import Pipelined
 from .store import Store
 
@@ -34,6 +35,11 @@ class Part:
     @cached_property
     def ranks(self) -> Store:
         return Store(self.parts)
+
+    def compile(self, whole: str) -> None:
+        """Layer by layer: what the processes say to each other stays outside."""
+        for layer in layers(self.model):
+            setattr(layer, "forward", torch.compile(layer.forward, dynamic=False))  # noqa: B010 (mypy knows a method)
 
     def objective(self, inner: Learning) -> Together:
         return Together(inner, self.parts) if self.parts.stage is None else Pipelined(inner, self.parts)

@@ -186,6 +186,11 @@ def _between(shared: list[tuple[int, ...]], processes: Processes) -> dict[tuple[
     return found
 
 
+def layers(model: nn.Module) -> list[nn.Module]:
+    """The layers of an emitted module, which stand in lists."""
+    return [layer for child in model.modules() if isinstance(child, nn.ModuleList) for layer in child]
+
+
 def _shard(model: nn.Module, mesh: DeviceMesh) -> dict[str, int | None]:
     """Puts a model under FSDP, layer by layer, over the dimension `shards`; the dimension each parameter is cut in."""
     ranks = mesh[SHARDS].size()
@@ -201,10 +206,10 @@ def _shard(model: nn.Module, mesh: DeviceMesh) -> dict[str, int | None]:
         assert at is not None
         return Shard(at)
 
-    layers = [layer for child in model.modules() if isinstance(child, nn.ModuleList) for layer in child]
-    for module in (*layers, model):
+    units = (*layers(model), model)
+    for module in units:
         fully_shard(module, mesh=own, shard_placement_fn=placement, ignored_params=single)
-    for module in (*layers, model):
+    for module in units:
         module.set_gradient_divide_factor(1.0)  # type: ignore[operator]
         module.set_force_sum_reduction_for_comms(True)  # type: ignore[operator]
     inside: list[str] = []

@@ -67,6 +67,12 @@ class Store:
                     parameter.grad.mul_(factor.to(parameter.grad.dtype))
         return norm
 
+    def whole(self, name: str, part: Tensor) -> Tensor:
+        return self._parts.layouts[name].whole(part, self._parts.mesh)
+
+    def part(self, name: str, whole: Tensor) -> Tensor:
+        return self._parts.layouts[name].part(whole, self._parts.mesh)
+
     # ------------------------------------------------------------ writing
 
     def save(self, folder: Path, checkpoint: Checkpoint, keep: int) -> None:

@@ -36,10 +36,6 @@ def team_of(recipe: RecipePlan, stages: Sequence[StagePlan], module: Module, dev
         yield found
 
 
-_WHOLE_MATRICES = ("muon", "adafactor")
-"""Optimizers that look at a matrix as a whole."""
-
-
 def refusals(stage: StagePlan, mesh: Mesh) -> list[Diagnostic]:
     """What a stage asks for and a mesh cannot give (E0784)."""
     found: list[Diagnostic] = []
@@ -49,30 +45,19 @@ def refusals(stage: StagePlan, mesh: Mesh) -> list[Diagnostic]:
 
     cuts = mesh.ranks > mesh.sizes["pipeline"]
     optimizer = stage.optimizer
-    if cuts and optimizer.name in _WHOLE_MATRICES:
-        refuse(f"`{optimizer.name}`", "it needs whole matrices", "use `adamw`, `lion` or `sgd`", optimizer.span)
     if cuts and dict(optimizer.arguments).get("bits") == 8:
         refuse("`bits = 8`", "its blocks would lie across processes", "leave `bits` away", optimizer.span)
-    if stage.quantize:
-        refuse("rounding while training", "scales are found in whole weights", "leave `quantize` out of the stage")
-    if stage.loss.objective.name in REINFORCED:
-        refuse(f"`{stage.loss.objective.name}`", "the model writes, too", "train this stage alone: `--stage`")
+    if (objective := stage.loss.objective).name in REINFORCED:
+        why, advice = "each process would write texts of its own", "train this stage without `shard`"
+        refuse(f"`{objective.name}`", why, advice, objective.span)
     if stage.memory is not None:
         refuse("`memory`", "it counts one device", "say `recompute` and `micro` yourself")
-    if stage.compile:
-        refuse("`compile`", "processes speak with each other in between", "leave `compile` away")
-    if stage.budget.unit in ("hours", "minutes"):
-        refuse("a budget in time", "each process would measure its own", "state it in tokens, steps or epochs")
-    if stage.loss.objective.name in ("grpo", "ppo"):
-        term = stage.loss.objective
-        refuse(f"`{term.name}`", "each process would write texts of its own", "leave `shard` away", term.span)
     for selection in stage.quantize:
         span = selection.method.span
         refuse(f"`quantize {selection.method.name}`", "groups would lie across processes", "leave it away", span)
-    data, rows = mesh.sizes["data"], stage.sizes.unit if stage.sizes else None
+    data, rows, length = mesh.sizes["data"], stage.sizes.unit if stage.sizes else None, stage.row_length
     if rows is not None and rows % data:
         refuse(f"a batch of {rows:,} rows", f"{rows:,} rows", f"let `data` ({data}) be a divisor of it")
-    length, objective = stage.row_length, stage.loss.objective
     plain = objective.name == "next_token" and not any(v for k, v in objective.arguments if k in ("smoothing", "z"))
     for axis in ("context", "pipeline"):
         if mesh.sizes[axis] > 1 and not plain:

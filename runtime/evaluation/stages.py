@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ...compiler.heads import PARAMETERS
-from ...lang.plans import Term
+from ...lang import errors
+from ...lang.diagnostics import WeftError
+from ...lang.plans import Term, plain
 from .. import files
 from ..session import Session
 from ..trained import Trained
@@ -18,6 +21,8 @@ from .tasks import Numbers, evaluate
 NAME = "evaluation.json"
 SAMPLES = "answers.jsonl"
 """What was asked and what was written, a record for each."""
+_TASK = "task"
+"""What an evaluation was, beside its numbers."""
 
 
 def subject_of(trained: Trained, device: str) -> Subject:
@@ -42,20 +47,31 @@ def evaluate_stage(
         found = {name: evaluate(subject, task, folder) for name, task in tasks}
         answers = "".join(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in subject.answers)
         files.write(trained.run.stage(trained.stage) / SAMPLES, answers)
-    files.write_json(trained.run.stage(trained.stage) / NAME, found)
+    asked = dict(tasks)
+    kept = {name: {_TASK: plain(asked[name]), **numbers} for name, numbers in found.items()}
+    files.write_json(trained.run.stage(trained.stage) / NAME, kept)
     return found
 
 
-def was_evaluated(folder: Path) -> bool:
-    """Whether the evaluations of the stage in a folder were done."""
-    return (folder / NAME).is_file()
+def was_evaluated(folder: Path, tasks: tuple[tuple[str, Term], ...]) -> bool:
+    """Whether just these evaluations of the stage in a folder were done."""
+    done = {name: entry.get(_TASK) for name, entry in _kept(folder).items()}
+    return (folder / NAME).is_file() and done == json.loads(json.dumps({name: plain(task) for name, task in tasks}))
 
 
 def evaluation_of(folder: Path) -> Mapping[str, Numbers]:
-    """What was written into the folder of a stage; nothing when it was not evaluated."""
+    """The numbers that were written into the folder of a stage; none when it was not evaluated."""
+    return {name: {k: v for k, v in entry.items() if k != _TASK} for name, entry in _kept(folder).items()}
+
+
+def _kept(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / NAME
-    found: Mapping[str, Numbers] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WeftError(errors.bad_run_folder(str(folder), f"its `{NAME}` cannot be read")) from error
 
 
 def subject_of_export(session: Session) -> Subject:

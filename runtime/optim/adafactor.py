@@ -37,20 +37,28 @@ class Adafactor(OneByOne):
     def update(self, name: str, parameter: nn.Parameter, gradient: Tensor, state: State, rate: float) -> None:
         keep = 1 - float(counted(state)) ** _POWER
         if self._relative:
-            rate *= max(_SMALLEST_SIZE, _rms(parameter))
-        step = _divided(gradient, self._matrices.get(name), state, keep)
-        step /= max(1.0, _rms(step) / self._clip)
+            rate *= max(_SMALLEST_SIZE, _rms(self._parts.whole(name, parameter)))
+        if gradient.dim() < 2:
+            step = _divided(gradient, state, keep)
+            size = _rms(self._parts.whole(name, step))
+        else:
+            whole = _divided_by_means(self._parts.whole(name, gradient), self._matrices.get(name), state, keep)
+            step, size = self._parts.part(name, whole), _rms(whole)
+        step /= max(1.0, size / self._clip)
         parameter.mul_(1 - rate * self.decay(name))
         parameter.add_(step, alpha=-rate)
 
 
-def _divided(gradient: Tensor, matrix: Matrix | None, state: State, keep: float) -> Tensor:
+def _divided(gradient: Tensor, state: State, keep: float) -> Tensor:
     """The gradient divided by the root of its second moment, which is brought up to date."""
     square = gradient.square().add_(_EPS)
-    if gradient.dim() < 2:
-        second = state["second"] = state.get("second", torch.zeros_like(square)).lerp(square, 1 - keep)
-        return gradient * second.rsqrt()
-    rows_of, back = as_matrices(square, matrix)
+    second = state["second"] = state.get("second", torch.zeros_like(square)).lerp(square, 1 - keep)
+    return gradient * second.rsqrt()
+
+
+def _divided_by_means(gradient: Tensor, matrix: Matrix | None, state: State, keep: float) -> Tensor:
+    """The same for a whole matrix, whose second moment is known by the means of its rows and columns."""
+    rows_of, back = as_matrices(gradient.square().add_(_EPS), matrix)
     row, column = rows_of.mean(dim=-1), rows_of.mean(dim=-2)
     row = state["row"] = state.get("row", torch.zeros_like(row)).lerp(row, 1 - keep)
     column = state["column"] = state.get("column", torch.zeros_like(column)).lerp(column, 1 - keep)

@@ -17,6 +17,8 @@ from .parts import Parts, Update
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
 _EPS = 1e-7
+COMPUTE = torch.bfloat16
+"""What Newton and Schulz's products are made in."""
 
 
 class Muon(OneByOne):
@@ -38,21 +40,21 @@ class Muon(OneByOne):
         momentum = state.setdefault("momentum", torch.zeros_like(gradient))
         momentum.lerp_(gradient, 1 - self._momentum)
         wanted = gradient.lerp(momentum, self._momentum) if self._nesterov else momentum
-        matrices, back = as_matrices(wanted, self._matrices[name])
+        matrices, back = as_matrices(self._parts.whole(name, wanted), self._matrices[name])
         outputs, inputs = matrices.shape[-2:]
         scale = max(1.0, outputs / inputs) ** 0.5 if self._scale == "original" else 0.2 * max(outputs, inputs) ** 0.5
         parameter.mul_(1 - rate * self.decay(name))
-        parameter.add_(back(orthogonal(matrices)), alpha=-rate * scale)
+        parameter.add_(self._parts.part(name, back(orthogonal(matrices))), alpha=-rate * scale)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices [.., A, B] with nearly the same singular vectors and singular values near 1, in bfloat16.
+    """Matrices [.., A, B] with nearly the same singular vectors and singular values near 1, in `COMPUTE`.
 
     Five steps of Newton and Schulz, X = a X + (b X Xᵀ + c (X Xᵀ)²) X, with coefficients that converge fast near 0 and
     leave singular values between 0.7 and 1.2.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.bfloat16()
+    x = matrices.to(COMPUTE)
     x = x.mT if tall else x
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=_EPS)
     add = torch.addmm if x.dim() == 2 else torch.baddbmm

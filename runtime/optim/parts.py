@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -39,22 +39,33 @@ class Update:
     decay: float | None = None
 
 
+Cut = Callable[[str, Tensor], Tensor]
+"""From what lies like a parameter, which is named, to a part of it, or to the whole."""
+
+
+def _alone(name: str, values: Tensor) -> Tensor:
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The parameters by name. Weight decay acts on those in `decayed`, and on those whose update has a decay.
 
-    `matrices` are those that are hidden weight matrices, and how.
+    `matrices` are those that are hidden weight matrices, and how. Where several processes have a part of each
+    parameter, all of them call `whole` and `part` for the same names in the same order.
     """
 
     parameters: Mapping[str, nn.Parameter]
     decayed: Collection[str]
     updates: Mapping[str, Update] = field(default_factory=dict)
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
+    whole: Cut = _alone
+    part: Cut = _alone
 
     def only(self, names: Collection[str]) -> Parts:
         """Some of the parameters."""
         chosen = {name: p for name, p in self.parameters.items() if name in names}
-        return Parts(chosen, self.decayed, self.updates, self.matrices)
+        return replace(self, parameters=chosen)
 
     def factor(self, name: str) -> float:
         """What the rate is multiplied with."""

@@ -40,7 +40,9 @@ class Learner:
     def __init__(self, task: Task, plan: StagePlan) -> None:
         self.objective = task.objective
         self.parameters = {name: p for name, p in task.model.named_parameters() if p.requires_grad}
-        parts = Parts(self.parameters, task.decayed, task.updates, task.matrices)
+        parts = Parts(
+            self.parameters, task.decayed, task.updates, task.matrices, task.ranks.whole, task.ranks.part
+        )
         self.optimizer = optimizer(parts, plan.optimizer)
         self.average = WeightAverage(self.parameters, plan.ema) if plan.ema else None
         self.scaler = LossScaler() if plan.precision.compute == "f16" else None

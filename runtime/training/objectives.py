@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -55,10 +54,7 @@ def objective_of(
     """The objective of a stage for its emitted module `model`, with its companions."""
     learner = Emitted(chosen.module, model, stage.precision, torch.device(device))
     term = stage.loss.objective
-    if stage.compile:  # the head and the loss go in chunks, which make their gradients themselves
-        whole: Any = "hidden" if hasattr(model, "hidden") else "forward"
-        setattr(model, whole, torch.compile(getattr(model, whole), dynamic=False))
-    if _plain(program, stage) and hasattr(model, "loss"):
+    if entry(program, stage, model) == "loss":
         return NextToken(learner, stage)
     companions = {
         name: companion(name, term[name], stage, chosen.module, run, origin, device) for name in compiled.companions
@@ -66,6 +62,13 @@ def objective_of(
     folder = run.stage(stage.name)
     loss = build(to_torch(compiled.module), compiled.module.name, folder / "loss.py").to(device)
     return Signalled(learner, stage, compiled, loss, companions)
+
+
+def entry(program: Program, stage: StagePlan, model: nn.Module) -> str:
+    """The method of an emitted module that the objective of a stage begins with."""
+    if _plain(program, stage) and hasattr(model, "loss"):
+        return "loss"
+    return "hidden" if hasattr(model, "hidden") else "forward"
 
 
 def _plain(program: Program, stage: StagePlan) -> bool:

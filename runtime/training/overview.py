@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +55,8 @@ def _stage(run: Run, name: str) -> StageView:
     folder = run.stage(name)
     rows = rows_of(folder)
     seen = [row.validation for row in rows if row.validation is not None]
-    try:
-        found = {k: dict(v) for k, v in evaluation_of(folder).items()}
-    except json.JSONDecodeError:  # a run that is writing it just now
-        found = {}
-    return StageView(
-        name, run.weights(name).is_file(), rows[-1] if rows else None, seen[-1] if seen else None, dict(found)
-    )
+    found = dict(evaluation_of(folder))
+    return StageView(name, run.weights(name).is_file(), rows[-1] if rows else None, seen[-1] if seen else None, found)
 
 
 def rows_of(folder: Path) -> tuple[Row, ...]:

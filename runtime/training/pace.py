@@ -11,6 +11,7 @@ from ...lang.batch_sizes import BatchSizes
 from ...lang.diagnostics import WeftError
 from ...lang.plans import Amount, StagePlan
 from .batches import Examples
+from .learner import Learner
 from .schedule import Schedule, schedule
 from .task import Task
 
@@ -54,7 +55,7 @@ def pace(plan: StagePlan, task: Task, device: str, steps: int | None = None) -> 
         steps = _steps(plan, sizes, task.examples)
     elif steps is None:
         seconds = plan.budget.value * _SECONDS[plan.budget.unit] * _REST
-        each = _seconds_per_row(task, sizes, micro)
+        each = _seconds_per_row(plan, task, sizes, micro)
         steps = task.ranks.told(lambda: max(1, int(seconds / each / sizes.rows)))
     found = schedule(plan.optimizer["lr"], steps, sizes, length)
     needed = found.warmup + found.decay
@@ -84,13 +85,12 @@ def _steps(plan: StagePlan, sizes: BatchSizes, examples: Examples) -> int:
     return sizes.steps(rows)
 
 
-def _seconds_per_row(task: Task, sizes: BatchSizes, micro: int) -> float:
-    """What an example costs: the best of a few trial steps, of which nothing stays."""
+def _seconds_per_row(plan: StagePlan, task: Task, sizes: BatchSizes, micro: int) -> float:
+    """What an example costs: the best of a few trial steps at a rate of 0, of which nothing stays."""
     batch, _ = task.examples.take(task.examples.start(), sizes.rows)
-    best = math.inf
+    learner, best = Learner(task, plan), math.inf
     for _ in range(_TRIALS):
         began = time.monotonic()
-        task.objective.gradients(batch, micro, 0)
+        learner.learn(batch, micro, 0, 0.0)
         best = min(best, time.monotonic() - began)
-        task.model.zero_grad(set_to_none=True)
     return best / sizes.rows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from ...compiler.ir.module import Module
@@ -51,6 +52,14 @@ class Ranks(Protocol):
 
     def forget_after(self, folder: Path, step: int) -> None: ...
 
+    def whole(self, name: str, part: Tensor) -> Tensor:
+        """The whole of a tensor that lies like the parameter `name`, of the parts that the processes have."""
+        ...
+
+    def part(self, name: str, whole: Tensor) -> Tensor:
+        """What this process has of a tensor that lies like the parameter `name`."""
+        ...
+
 
 class Share(Protocol):
     """What one process has of an emitted module: all of it, or its part.
@@ -66,6 +75,10 @@ class Share(Protocol):
 
     @property
     def ranks(self) -> Ranks: ...
+
+    def compile(self, whole: str) -> None:
+        """Puts the model through `torch.compile`: its method `whole`, or each layer if processes speak in between."""
+        ...
 
     def objective(self, inner: Learning) -> Objective:
         """An objective of `model` for batches that all processes see."""
@@ -114,6 +127,9 @@ class Whole:
     @property
     def parameters(self) -> nn.Module:
         return self.model
+
+    def compile(self, whole: str) -> None:
+        setattr(self.model, whole, torch.compile(getattr(self.model, whole), dynamic=False))
 
     def objective(self, inner: Learning) -> Objective:
         return inner
@@ -165,6 +181,12 @@ class Alone:
 
     def forget_after(self, folder: Path, step: int) -> None:
         checkpoints.forget_after(folder, step)
+
+    def whole(self, name: str, part: Tensor) -> Tensor:
+        return part
+
+    def part(self, name: str, whole: Tensor) -> Tensor:
+        return whole
 
 
 ALONE = Alone()

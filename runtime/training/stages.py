@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -39,7 +40,7 @@ from ..trained import Trained
 from .batches import Examples
 from .few_bits import install
 from .objective import Learning
-from .objectives import compiled_objective, head_outputs, objective_of
+from .objectives import compiled_objective, entry, head_outputs, objective_of
 from .ranks import Share, Team
 from .recompute import arrange
 from .report import write_report
@@ -129,7 +130,8 @@ def _train_stage(training: Training, stage: StagePlan) -> Result:
     run, options, reporter, team = training.run, training.options, training.reporter, training.team
     folder = run.stage(stage.name)
     if run.weights(stage.name).is_file():
-        team.first_alone(lambda: None if was_evaluated(folder) else _look_back(training, stage))
+        known = partial(was_evaluated, folder, training.recipe.evaluations)
+        team.first_alone(lambda: None if known() else _look_back(training, stage))
         return _read_result(folder, reporter, stage)
     folder.mkdir(exist_ok=True)
     compiled = compiled_objective(training.program, stage)
@@ -157,6 +159,8 @@ def _train_stage(training: Training, stage: StagePlan) -> Result:
     trained = f"{counts[0]:,}{held} parameters"
     reporter.say(f"{stage.name}: {trained}, {stage.precision.compute}, {options.device}")
     share = team.share(form, model, again, folder)
+    if stage.compile:
+        share.compile(entry(training.program, stage, share.model))
     inner, examples = team.first_first(
         lambda: _learning(training, stage, compiled, chosen, share.model, examples)
     )

@@ -109,7 +109,7 @@ def test_there_is_one_class_per_block_with_arguments_for_what_differs() -> None:
     classes = [n.name for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
     assert classes == ["InChunks", "Embedding", "RMSNorm", "Linear", "Attention", "GatedMLP", "Blocks", "Quick"]
     functions = [n.name for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
-    assert functions == ["summed_nll", "attend"]
+    assert functions == ["summed_nll", "summed_nll_", "attend"]
 
 
 def test_attention_is_the_kernel_with_the_structure_of_its_mask() -> None:
@@ -191,6 +191,7 @@ def test_the_loss_in_chunks_is_the_plain_loss(make: Callable[[], Module]) -> Non
     model = network(module, random_weights(module, 0))
     generator = torch.Generator().manual_seed(0)
     tokens, labels = (torch.randint(0, 11, (2, 5), generator=generator) for _ in range(2))
+    labels[0, 1] = -100
     weight = torch.rand(2, 5, generator=generator)
     learned = weight.clone().requires_grad_()
     losses = F.cross_entropy(model(tokens).flatten(0, 1), labels.flatten(), reduction="none")
@@ -208,6 +209,47 @@ def test_the_loss_in_chunks_is_the_plain_loss(make: Callable[[], Module]) -> Non
                 torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
             if given.requires_grad:
                 torch.testing.assert_close(given.grad, learned.grad)
+
+
+def test_the_loss_in_chunks_takes_halves(rows: int = 3) -> None:
+    """The formula is computed in float32 even where states, scores and their gradients are bfloat16."""
+    module = modules.decoder()
+    model = network(module, random_weights(module, 0), torch.bfloat16)
+    tokens, weight = torch.arange(10).view(2, 5), torch.ones(2, 5)
+    losses = F.cross_entropy(model(tokens).flatten(0, 1).float(), tokens.flatten(), reduction="none")
+    losses.mean().backward()
+    expected = {n: p.grad.clone() for n, p in model.named_parameters()}
+    model.zero_grad()
+    loss, _ = model.loss(tokens, tokens, weight, rows=rows)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, losses.mean())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.dtype == torch.bfloat16
+        assert (parameter.grad - expected[name]).norm() <= 0.02 * expected[name].norm(), name
+
+
+@pytest.mark.parametrize(("rows", "graphs"), [(10, 1), (3, 2)], ids=["one chunk", "chunks"])
+def test_a_compiler_takes_the_loss_whole_where_it_is_one_chunk(rows: int, graphs: int) -> None:
+    module = modules.decoder()
+    model = network(module, random_weights(module, 0))
+    tokens = torch.randint(0, 11, (2, 5), generator=torch.Generator().manual_seed(0))
+    given = tokens, tokens.roll(-1, 1), torch.arange(10).view(2, 5) / 10
+    model.loss(*given)[0].backward()
+    expected = {n: p.grad.clone() for n, p in model.named_parameters()}
+    model.zero_grad()
+    found = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., tuple[torch.Tensor, ...]]:
+        found.append(graph)
+        return graph.forward
+
+    loss, _ = torch.compile(model.loss, backend=backend)(*given, rows=rows)
+    loss.backward()
+    assert len(found) == graphs
+    torch.testing.assert_close(loss, model.loss(*given)[0])
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_scores_of_all_tokens_never_exist_at_once() -> None:

@@ -47,7 +47,7 @@ recipe Train for Little {
   stage first {
     data     = text("TEXTS/*.txt", validation = 0.1) |> pack(16)
     loss     = next_token()PENALTIES
-    optim    = adamw(lr = 1e-2, decay = 0.1, eps = 1e-4)
+    optim    = OPTIMIZER
     batch    = 128 tokens
     micro    = 2 sequences
     budget   = 4 steps
@@ -66,6 +66,15 @@ MODELS = {
         " + 0.01 * balance + 0.001 * router_z",
     ),
 }
+ADAMW = "adamw(lr = 1e-2, decay = 0.1, eps = 1e-4)"
+OTHERS = {
+    "muon": "muon(lr = 1e-2, eps = 1e-4)",
+    "adafactor": "adafactor(lr = 1e-2, relative = true)",
+    "compiled": f"{ADAMW}\n    compile  = true",
+}
+"""Lines of the recipe that take the place of ADAMW, for a Llama under these names."""
+MODELS |= dict.fromkeys(OTHERS, MODELS["llama"])
+
 TENSOR = "F = tensor\n    G = tensor"
 RUNS = {
     2: {
@@ -75,10 +84,14 @@ RUNS = {
         "context": ("llama", "context = 2", "T = context"),
         "expert": ("experts", "expert = 2", "E = expert"),
         "pipeline": ("experts", "pipeline = 2", ""),
+        "compiled": ("compiled", "data = 2", "B = data"),
     },
     4: {
         "fsdp and tensor": ("llama", "data = 2, tensor = 2", f"B = data\n    {TENSOR}"),
         "fsdp and pipeline": ("experts", "data = 2, pipeline = 2", "B = data"),
+        "muon": ("muon", "data = 2, tensor = 2", f"B = data\n    {TENSOR}"),
+        "adafactor": ("adafactor", "data = 2, tensor = 2", f"B = data\n    {TENSOR}"),
+        "fsdp and tensor, compiled": ("compiled", "data = 2, tensor = 2", f"B = data\n    {TENSOR}"),
     },
 }
 
@@ -95,7 +108,7 @@ class Folder:
         text = SPEC
         for word, by in (
             ("USES", uses), ("MODEL", base), ("SIZES", sizes), ("PENALTIES", penalties), ("SHARD", shard),
-            ("TEXTS", str(self.path / "texts")),
+            ("TEXTS", str(self.path / "texts")), ("OPTIMIZER", OTHERS.get(model, ADAMW)),
         ):
             text = text.replace(word, by)
         path = self.path / f"{name.replace(' ', '-')}.llm"
@@ -163,8 +176,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Every run of RUNS, every model of MODELS trained by one process, and runs that went on in other processes."""
     made = Folder(tmp_path_factory.mktemp("distributed"))
     small.write_texts(made.path / "texts")
-    for model in MODELS:
-        together.train(made.spec(f"{model} alone", model), made.run(f"{model} alone"), None)
+    with pytest.MonkeyPatch.context() as patch:
+        together.exactly(patch)
+        for model in MODELS:
+            together.train(made.spec(f"{model} alone", model), made.run(f"{model} alone"), None)
     together.train(made.spec("grown", "llama"), made.run("grown"), 2)
     jobs = {ranks: [made.job(name, *settings) for name, settings in runs.items()] for ranks, runs in RUNS.items()}
     jobs[2] += [made.job("wrong axis", "llama", "tensor = 2", "B = tensor"), made.job("many", "llama", "data = 3")]
@@ -188,6 +203,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def test_several_processes_train_as_one_does(folder: Folder, name: str) -> None:
     model = next(runs[name][0] for runs in RUNS.values() if name in runs)
     folder.same(name, f"{model} alone")
+
+
+def test_one_process_compiles_its_loss_and_learns_the_same(folder: Folder) -> None:
+    folder.same("compiled alone", "llama alone")
+
+
+def test_with_a_mesh_layers_are_compiled_one_by_one(folder: Folder) -> None:
+    for name in ("compiled", "fsdp and tensor, compiled"):
+        assert folder.run(name).with_suffix(".compiled").read_text() == "Block.forward Block.forward"
 
 
 def test_every_process_holds_its_part_only(folder: Folder) -> None:

@@ -183,6 +183,16 @@ def test_a_budget_in_time_becomes_steps_that_a_checkpoint_keeps(tmp_path: Path) 
     assert result.steps == saved.state["steps"] and not result.finished
 
 
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "adafactor", "sgd", "schedule_free"])
+def test_the_trial_steps_of_a_budget_in_time_change_nothing(name: str) -> None:
+    stage = plan(budget="1 minutes", optim=f"{name}(lr = 0.1)")
+    made = task(stage)
+    before = {n: p.detach().clone() for n, p in made.model.named_parameters()}
+    pace(stage, made, "cpu")
+    for path, parameter in made.model.named_parameters():
+        assert torch.equal(parameter, before[path]) and parameter.grad is None, path
+
+
 def test_tokens_and_rates_follow_a_ramp_exactly(tmp_path: Path) -> None:
     lr = "adamw(lr = linear(peak = 1.0, warmup = 192 tokens))"
     stage = plan(batch="ramp(start = 64 tokens, to = 256 tokens, over = 512 tokens)", budget="20 steps", optim=lr)

@@ -11,6 +11,7 @@ from weft.cli import main
 from weft.compiler.check import check
 from weft.lang.diagnostics import WeftError
 from weft.lang.program import load
+from weft.runtime.evaluation.stages import evaluation_of
 from weft.runtime.progress import Silent
 from weft.runtime.run import Run
 from weft.runtime.training.boards import numbers, open_boards
@@ -110,6 +111,31 @@ def test_an_evaluation_of_the_command_line_reads_like_one_of_a_recipe(
     assert "more: texts" in capsys.readouterr().out
     assert main(["eval", str(run.folder), "perplexity(5)"]) == 1
     assert "error[E07" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_is_added_later_is_done_for_finished_stages(texts: Path, tmp_path: Path) -> None:
+    """And only then: a recipe that asks for nothing else evaluates nothing."""
+
+    def evaluated(spec: str) -> list[str]:
+        said: list[str] = []
+
+        class Told(Silent):
+            def say(self, text: str) -> None:
+                said.append(text)
+
+        (texts / "later.llm").write_text(spec)
+        checked = check(load(texts / "later.llm"))
+        train_recipe(
+            checked.program, checked.modules["Tiny"], checked.recipes["Try"], texts, Run(tmp_path / "run"),
+            only="read", reporter=Told(),
+        )  # fmt: skip
+        return [message.split(": ")[1] for message in said if "perplexity" in message or "exact match" in message]
+
+    fewer = SPEC.replace("    texts = perplexity(\"0.txt\")\n", "")
+    assert evaluated(fewer) == ["asked"]
+    assert evaluated(SPEC) == ["texts", "asked"]
+    assert evaluated(SPEC) == []
+    assert set(evaluation_of(tmp_path / "run" / "read")) == {"texts", "asked"}
 
 
 def test_a_rehearsal_takes_one_step_of_every_stage_and_leaves_nothing(texts: Path) -> None:

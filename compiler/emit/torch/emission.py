@@ -156,7 +156,8 @@ COLLECTIVE = (
     *("SharedOver", "ReducedOver", "GatheredOver", "GROUPS"),
 )
 HELPER_NAMES = (
-    *("masked_softmax", "kept", "masked_max", "largest", "dropout", "mix", "summed_nll", "InChunks"),
+    *("masked_softmax", "kept", "masked_max", "largest", "dropout", "mix"),
+    *("summed_nll", "summed_nll_", "InChunks", "summed_in_chunks"),
     *COLLECTIVE,
 )
 TABLE = "TABLE"  # what tuples of numbers at the top of the file are called, with a number behind it

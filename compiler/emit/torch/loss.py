@@ -25,6 +25,17 @@ def summed_nll(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:  # [N,
     return (weight * F.cross_entropy(scores, labels, reduction="none")).sum()
 
 
+def summed_nll_(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:  # [N, V], [N], [N] -> []
+    """`summed_nll`, by a formula of its own: its gradient, weight (softmax - 1 at the label), replaces the scores."""
+    logp = F.log_softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    counted = labels != -100  # as in F.cross_entropy
+    at, weight = (labels * counted)[:, None], weight * counted
+    total = -(weight * logp.gather(-1, at).squeeze(-1)).sum()
+    gradient = logp.exp_().scatter_add_(-1, at, -torch.ones_like(at, dtype=logp.dtype))
+    torch.mul(gradient, weight[:, None], out=scores)
+    return total
+
+
 class InChunks(torch.autograd.Function):
     """The sum of `summed_nll` over chunks of tokens. Gradients are made with each chunk: no scores outlive it.
 
@@ -44,11 +55,8 @@ class InChunks(torch.autograd.Function):
                 scores = logits(*(x[None] for x in states))
             values = scores.detach()  # scores at first, their gradient in the end
             block = max(1, (1 << 20) // values.shape[-1]) if values.device.type == "cpu" else rows
-            for some, *known in zip(*(x.split(block) for x in (values[0], labels, weight))):
-                with torch.enable_grad():
-                    value = summed_nll(some.requires_grad_(), *known)
-                some.detach().copy_(torch.autograd.grad(value, some)[0])
-                total = total + value.detach()
+            for some in zip(*(x.split(block) for x in (values[0], labels, weight))):
+                total = total + summed_nll_(*some)
             made = iter(torch.autograd.grad(scores, learned, values, allow_unused=True) if learned else ())
             for i, gradient in ((i, next(made)) for i, w in enumerate(wanted) if w):
                 if i >= weights:
@@ -64,6 +72,9 @@ class InChunks(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         made, ctx.gradients = ctx.gradients, None
         return None, None, None, *(None if x is None else x.mul_(gradient) for x in made)
+
+
+summed_in_chunks = torch.compiler.disable(InChunks.apply)
 '''
 
 _FRESH = frozenset(("dot", "add", "sub", "mul", "div", "neg", "where"))
@@ -127,10 +138,12 @@ def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head:
         f"        {results} = self.{hidden.name}({given})",
         f'        rows = rows or ({chunk_rows(size)} if labels.device.type == "cpu" else {ELSEWHERE})',
         f"        tokens = [x.flatten(0, 1) for x in ({', '.join((*states, 'labels', 'weight'))})]",
-        "        if torch.is_grad_enabled() and not (weight.requires_grad or torch.compiler.is_compiling()):",
+        "        if torch.compiler.is_compiling() and len(tokens[-1]) <= rows:",
+        "            total = self.summed_loss(*tokens)",
+        "        elif torch.is_grad_enabled() and not weight.requires_grad:",
         f"            weights = [{', '.join(f'*{o}' for o in owned)}]",
-        f"            total = InChunks.apply({method}, rows, len(weights), *weights, *tokens)",
-        "        else:  # a compiler sees through this",
+        f"            total = summed_in_chunks({method}, rows, len(weights), *weights, *tokens)",
+        "        else:",
         "            total = 0.0",
         "            for chunk in zip(*(x.split(rows) for x in tokens), strict=True):",
         "                total = total + checkpoint(self.summed_loss, *chunk, use_reentrant=False)",

@@ -1,4 +1,4 @@
-"""An optimizer that needs whole matrices, over several devices."""
+"""States in blocks of 8 bits, over several devices."""
 
 from weft.compiler.sharding import mesh_of
 from weft.lang.diagnostics import WeftError
@@ -13,7 +13,7 @@ recipe Small {
   stage first {
     data   = text("corpus/*.txt") |> pack(128)
     loss   = next_token()
-    optim  = muon(lr = 1e-3)
+    optim  = adamw(lr = 1e-3, bits = 8)
     batch  = 8 sequences
     budget = 100 steps
   }
