@@ -99,8 +99,7 @@ def _row(asked: Namespace, work: Path, name: str) -> dict[str, Any]:
             "--rows", str(asked.batch), "--tokens", str(asked.tokens), "--threads", str(asked.threads),
             "--device", asked.device, *(("--compile",) if mode == "compile" else ()),
         ]  # fmt: skip
-        environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads), "OMP_WAIT_POLICY": "passive",
-                       "HF_HUB_OFFLINE": "1"}  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads), "HF_HUB_OFFLINE": "1"}
         errors = (work / f"{name}-{system}.log").open("w")
         running[system] = subprocess.Popen(
             command, cwd=HERE, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True

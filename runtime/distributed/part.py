@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...lang import errors
+from ...lang.diagnostics import WeftError
 from ..hub.tensors import write_tensors
 from ..training.objective import Learning
 from .objective import Together
@@ -37,8 +39,12 @@ class Part:
         return Store(self.parts)
 
     def compile(self, whole: str) -> None:
-        """Layer by layer: what the processes say to each other stays outside."""
-        for layer in layers(self.model):
+        """Layer by layer: what the processes say to each other stays outside. WeftError (E0784) if there are none."""
+        found = layers(self.model)
+        if not found:
+            what, mesh = "`compile` for a model without layers", self.parts.processes.mesh
+            raise WeftError(errors.not_on_mesh(what, "", "leave `compile` away", None, mesh.span))
+        for layer in found:
             setattr(layer, "forward", torch.compile(layer.forward, dynamic=False))  # noqa: B010 (mypy knows a method)
 
     def objective(self, inner: Learning) -> Together:

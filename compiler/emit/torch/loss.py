@@ -53,7 +53,7 @@ class InChunks(torch.autograd.Function):
             learned = [x.requires_grad_() for x, w in zip((*given[:weights], *states), wanted) if w]
             with torch.enable_grad():
                 scores = logits(*(x[None] for x in states))
-            values = scores.detach()  # scores at first, their gradient in the end
+            values = scores.data  # scores at first, their gradient in the end: nothing of the graph reads them again
             block = max(1, (1 << 20) // values.shape[-1]) if values.device.type == "cpu" else rows
             for some in zip(*(x.split(block) for x in (values[0], labels, weight))):
                 total = total + summed_nll_(*some)
@@ -143,7 +143,7 @@ def loss_lines(root: Method, hidden: Method | None, logits: Method | None, head:
         "        elif torch.is_grad_enabled() and not weight.requires_grad:",
         f"            weights = [{', '.join(f'*{o}' for o in owned)}]",
         f"            total = summed_in_chunks({method}, rows, len(weights), *weights, *tokens)",
-        "        else:",
+        "        else:  # without a gradient, or with that of `weight`, too",
         "            total = 0.0",
         "            for chunk in zip(*(x.split(rows) for x in tokens), strict=True):",
         "                total = total + checkpoint(self.summed_loss, *chunk, use_reentrant=False)",
