@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass, replace
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -51,6 +51,7 @@ def ledger(module: Module, shape: Shape) -> Ledger:
     small = shallow(module, shape.frozen)
     with FakeTensorMode():
         network = emitted(to_torch(small.module), small.module.name, _TYPES[shape.params])
+        _shorten(vars(sys.modules[type(network).__module__]).get("InChunks"))
         if not holding(module, "scan"):
             return deepened(follow(network, small, shape), small.stands_for)
         points = {length: follow(network, small, replace(shape, length=length)) for length in _FEW}
@@ -58,6 +59,13 @@ def ledger(module: Module, shape: Shape) -> Ledger:
         if (head := split(small.module)) is not None:
             estimated = with_loss(estimated, _of_the_loss(network, small, head, shape))
     return deepened(estimated, small.stands_for)
+
+
+def _shorten(chunks: Any) -> None:
+    """Lets a loss end after two chunks, of hundreds: a third one needs what the second does."""
+    if chunks is not None:
+        known = {**chunks.forward.__globals__, "range": lambda *bounds: range(*bounds)[:2]}
+        chunks.forward = staticmethod(FunctionType(chunks.forward.__code__, known))
 
 
 def _of_the_loss(network: nn.Module, small: Shallow, head: Head, shape: Shape) -> Ledger:

@@ -11,6 +11,7 @@ import weft
 from torch import nn
 from weft.compiler.depth import Shallow, shallow
 from weft.compiler.emit.torch import to_torch
+from weft.compiler.emit.torch.loss import chunk_rows
 from weft.compiler.hidden import hidden_matrices
 from weft.compiler.ir.module import Module
 from weft.compiler.ir.verify import verify
@@ -66,6 +67,14 @@ def test_the_ledger_of_a_few_layers_is_that_of_all_of_them_run_with_numbers(name
     counted = follow(real(module), Shallow(module, stands_for), shape)
     assert kept(estimated).total == pytest.approx(kept(counted).total, rel=0.002)
     assert peak(estimated).total == pytest.approx(peak(counted).total, rel=0.002)
+
+
+def test_the_ledger_of_a_loss_in_many_chunks_is_that_of_all_of_them() -> None:
+    module, shape = model("gpt2"), Shape(4, 900)
+    stands_for = {path: tuple(range(len(s))) for path, s in shallow(module).stands_for.items()}
+    assert shape.rows * shape.length > 3 * chunk_rows(640)
+    counted = follow(real(module), Shallow(module, stands_for), shape)
+    assert peak(ledger(module, shape)).total == pytest.approx(peak(counted).total, rel=0.002)
 
 
 @pytest.mark.parametrize("name", ("llama", "gpt2", "mixture"))

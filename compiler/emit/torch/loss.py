@@ -65,6 +65,7 @@ class InChunks(torch.autograd.Function):
                     gradients[i] = gradient
                 else:
                     gradients[i] += gradient
+            made = gradient = None  # the next chunk needs the room
         ctx.gradients = gradients
         return total
 
